@@ -1,6 +1,7 @@
 //! The account that serves requests, and what it can reach.
 
 use std::ffi::CString;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -205,12 +206,13 @@ impl Account {
         let user = &self.user;
         let mut reason = format!("{user} may not {verb} {shown} (mode {mode:04o}, owner {owner}:{group})");
         let granted_by_mode = self.allows(access, component).is_ok();
+        let (class, _) = self.class(&metadata);
         if granted_by_mode {
             reason += ", although its mode would permit that: an access control list (getfacl), the way its file system is mounted \
                        (noexec, NFS), or a security module forbids it";
         }
         let remedy = format!(
-            "let it in, such as with `chmod o+{letter} {shown}` or `setfacl -m u:{user}:{letter} {shown}`, or move what is \
+            "let it in, such as with `chmod {class}+{letter} {shown}` or `setfacl -m u:{user}:{letter} {shown}`, or move what is \
              needed to where {user} can reach it"
         );
         let remedy = if granted_by_mode {
@@ -306,6 +308,19 @@ impl Account {
         absolute.canonicalize().map_err(|error| format!("{}: {error}", absolute.display()))
     }
 
+    /// Returns the class that the account belongs to, as `chmod` calls it, and its bits, the lowest
+    /// ones of the number.
+    fn class(&self, metadata: &Metadata) -> (char, u32) {
+        let gid = Gid::from_raw(metadata.gid());
+        if metadata.uid() == self.uid.as_raw() {
+            ('u', metadata.mode() >> 6)
+        } else if gid == self.gid || self.groups.contains(&gid) {
+            ('g', metadata.mode() >> 3)
+        } else {
+            ('o', metadata.mode())
+        }
+    }
+
     fn allows(&self, access: Access, path: &Path) -> Result<(), String> {
         let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
         let bit = match access {
@@ -313,14 +328,7 @@ impl Account {
             Access::Search | Access::Execute => 1,
             Access::Write => 2,
         };
-        let gid = Gid::from_raw(metadata.gid());
-        let bits = if metadata.uid() == self.uid.as_raw() {
-            metadata.mode() >> 6
-        } else if gid == self.gid || self.groups.contains(&gid) {
-            metadata.mode() >> 3
-        } else {
-            metadata.mode()
-        };
+        let (_, bits) = self.class(&metadata);
         if bits & bit != 0 {
             return Ok(());
         }

@@ -64,6 +64,8 @@ fn a_directory_that_the_user_cannot_enter_is_named() {
     assert_eq!((status, lines.len()), (Some(1), 2), "{report}");
     let component = format!("may not enter {} (mode 0600, owner ", private.display());
     assert!(lines.iter().all(|line| line.contains(&component)), "{report}");
+    let class = if nix::unistd::geteuid().is_root() { 'o' } else { 'u' };
+    assert!(lines[0].contains(&format!("`chmod {class}+x {}`", private.display())), "{report}");
     assert!(lines[1].starts_with("--python-path: error: "), "{report}");
     fs::set_permissions(&private, Permissions::from_mode(0o711)).unwrap();
     assert_eq!(of(&examine(&prefix, &arguments).1, "unreachable-path"), [""; 0]);

@@ -56,7 +56,8 @@ fn unreachable(subject: &Subject) -> Vec<Finding> {
             look("the Python", &program, Access::Execute, group.python.place.as_ref());
         }
         for directory in &group.python_path {
-            if !group.outside(directory).exists() {
+            // One that cannot be looked at is found to be closed.
+            if group.outside(directory).try_exists().is_ok_and(|exists| !exists) {
                 let text = format!("the directory for Python {} does not exist", directory.display());
                 missing.push(
                     Finding::warning(text)
