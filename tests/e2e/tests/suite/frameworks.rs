@@ -4,13 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm};
+use e2e::Needs::Ours;
+use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, wait_until};
+use serde_json::Value;
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(flask_is_served),
     on_each_mpm!(django_is_served),
     on_each_mpm!(bottle_falcon_and_pyramid_are_served),
     on_each_mpm!(numpy_works_in_the_main_interpreter),
+    on_one_mpm!(logging_of_frameworks_has_levels_and_fields, Ours("records with fields")),
 ];
 
 /// A virtual environment with the frameworks.
@@ -198,6 +201,91 @@ fn numpy_works_in_the_main_interpreter(setup: Setup) {
                     });
                 }
             });
+        });
+    });
+}
+
+/// Flask with what it does about logging by itself.
+const LOGGING_FLASK: &str = "
+from flask import Flask
+
+application = app = Flask('shop')
+
+@app.route('/')
+def index():
+    app.logger.warning('flask has a %s', 'warning')
+    app.logger.info('flask drops this')
+    return 'flask'
+
+@app.route('/fail')
+def fail():
+    raise LookupError('a view')
+";
+
+/// Django with what it does about logging by itself.
+const LOGGING_DJANGO: &str = "
+import logging
+import django
+from django.conf import settings
+settings.configure(ALLOWED_HOSTS=['*'], ROOT_URLCONF=__name__, SECRET_KEY='x', DEBUG=False)
+django.setup()
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+import sys, types
+
+def index(request):
+    logging.getLogger('shop.views').warning('django has a warning', extra={'request': request, 'user_id': 7})
+    return HttpResponse('django')
+
+def fail(request):
+    raise LookupError('a view')
+
+urls = types.ModuleType('urls_of_shop')
+urls.urlpatterns = [path('', index), path('fail', fail)]
+sys.modules['urls_of_shop'] = urls
+settings.ROOT_URLCONF = 'urls_of_shop'
+application = get_wsgi_application()
+";
+
+fn logging_of_frameworks_has_levels_and_fields(setup: Setup) {
+    let setup =
+        setup.app("/flask", "flask.wsgi", LOGGING_FLASK).app("/django", "django.wsgi", LOGGING_DJANGO);
+    let conf = "WSGILogFormat json\n<Location /flask>\nWSGIApplicationGroup flask\n</Location>\n\
+                <Location /django>\nWSGIApplicationGroup django\n</Location>";
+    setup.python_home(Some(&environment())).conf(conf).run(|server, cases| {
+        let line_of = |target: &str, status: u16, text: &str| {
+            let mark = server.mark();
+            assert_eq!(server.get(target).status, status, "{target}");
+            wait_until(text, || {
+                let log = server.log_since(mark);
+                let line = log.lines().find(|line| line.contains(text) && line.ends_with('}'))?;
+                Some(serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            })
+        };
+        cases.check("a warning of Flask", || {
+            let line = line_of("/flask/", 200, "flask has a");
+            assert_eq!((&line["level"], &line["logger"]), (&"warn".into(), &"shop".into()), "{line}");
+            assert_eq!((&line["message"], &line["path"]), (&"flask has a warning".into(), &"/flask/".into()));
+        });
+        cases.check("an exception in Flask", || {
+            let line = line_of("/flask/fail", 500, "LookupError");
+            assert_eq!(
+                (&line["level"], &line["exception"]),
+                (&"error".into(), &"LookupError".into()),
+                "{line}"
+            );
+            assert_eq!(line["message"], "Exception on /fail [GET]", "{line}");
+            assert!(
+                line["traceback"].as_str().is_some_and(|text| text.ends_with("LookupError: a view")),
+                "{line}"
+            );
+        });
+        cases.check("a warning in Django", || {
+            let line = line_of("/django/", 200, "django has a warning");
+            assert_eq!((&line["level"], &line["logger"]), (&"warn".into(), &"shop.views".into()), "{line}");
+            assert_eq!(line["extra"]["user_id"], 7, "{line}");
+            assert_eq!(line["application_group"], "django", "{line}");
         });
     });
 }
