@@ -89,6 +89,9 @@ fields! {
 /// The number of bytes of an object that further values may fill.
 const LONGEST_EXTRA: usize = 6 << 10;
 
+/// The number of bytes that there has to be room for if a value is to be written.
+const LEAST_EXTRA: usize = 64;
+
 /// A line with fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -255,11 +258,16 @@ impl<'a> Line<'a> {
         for (field, value) in &self.0 {
             match (field, name.take()) {
                 (Field::Name, _) => name = Some(String::from_utf8_lossy(value)),
-                (Field::Text | Field::Token, Some(_)) if extra.length() + 6 * value.len() > LONGEST_EXTRA => {
-                    extra.mark_cut();
+                (Field::Text | Field::Token, Some(name)) => {
+                    // The name may be escaped, too.
+                    let taken = extra.length() + 6 * name.len();
+                    let room = LONGEST_EXTRA.saturating_sub(taken).min(Field::Text.longest());
+                    if room < LEAST_EXTRA {
+                        extra.mark_cut();
+                    } else if *field != Field::Token || !extra.token(&name, value) {
+                        extra.text(&name, value, room);
+                    }
                 }
-                (Field::Token, Some(name)) if extra.token(&name, value) => {}
-                (Field::Text | Field::Token, Some(name)) => extra.text(&name, value, Field::Text.longest()),
                 _ => {}
             }
         }

@@ -96,6 +96,35 @@ def several_lines():
         sys.stderr.write("several lines\n" + traceback.format_exc())
 
 
+def deep(level):
+    if level == 0:
+        raise LookupError("\x01" * 100_000)
+    deep(level - 1)
+
+
+def huge():
+    more = {f"name {number}" * 100: "\x02" * 10_000 for number in range(50)}
+    name = threading.current_thread().name
+    threading.current_thread().name = "\x03" * 10_000
+    try:
+        deep(500)
+    except LookupError:
+        logging.getLogger("\x04" * 10_000).exception("huge " + "\x05" * 100_000, extra=more)
+        threading.current_thread().name = name
+        logging.getLogger("shop.huge").error("small again")
+        raise
+
+
+def in_a_copy():
+    pid = os.fork()
+    if pid == 0:
+        print("printed in a copy")
+        logging.getLogger("shop.copy").warning("logged in a copy")
+        sys.stderr.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 WAYS = [unconfigured, stream_handler, own_formatter, in_thread, hostile, several_lines]
 if mod_wsgi.process_group:
     # Elsewhere it is Apache's own standard error.
@@ -110,7 +139,7 @@ def application(environ, start_response):
     if path == "flood":
         for number in range(500):
             print(f"flood {number} " + "y" * 300)
-    for way in WAYS:
+    for way in [*WAYS, huge, in_a_copy] if path != "all" else WAYS:
         if path in (way.__name__, "all"):
             way()
     print(f"done with {path}")

@@ -9,6 +9,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(levels_decide_what_is_written, Ours("WSGILogFormat")),
     on_one_mpm!(what_is_written_past_python_is_wrapped, Daemon, Ours("WSGILogFormat")),
     on_one_mpm!(floods_stay_objects, Ours("WSGILogFormat")),
+    on_one_mpm!(programs_and_files_of_hosts_get_objects, Ours("WSGILogFormat")),
+    on_one_mpm!(templates_and_copies_write_objects, Daemon, Ours("WSGILogFormat")),
 ];
 
 const APP: &str = include_str!("../../apps/json_logs.wsgi");
@@ -228,6 +230,65 @@ fn floods_stay_objects(setup: Setup) {
                 };
                 (count("flood ") == 2000 && count("done with flood") == 4).then_some(())
             });
+        });
+    });
+}
+
+fn programs_and_files_of_hosts_get_objects(setup: Setup) {
+    let host = "<VirtualHost *:@PORT@>\nServerName shop.test\nErrorLog \"|$exec cat >>@ROOT@/logs/piped.log\"\n</VirtualHost>";
+    json(setup).conf(host).run(|server, cases| {
+        let read = || {
+            String::from_utf8_lossy(&std::fs::read(server.path("logs/piped.log")).unwrap_or_default())
+                .into_owned()
+        };
+        cases.check("as large as can be", || {
+            assert_eq!(server.get("/huge").status, 500);
+            let objects = wait_until("all lines", || {
+                let objects = parsed(&read());
+                objects
+                    .iter()
+                    .any(|line| line["exception"] == "LookupError" && line["code"].is_string())
+                    .then_some(objects)
+            });
+            let line = find(&objects, "huge ");
+            assert_eq!((&line["truncated"], &line["host"]), (&true.into(), &"shop.test".into()));
+            assert!(
+                line["traceback"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("in huge") && text.contains("in deep"))
+            );
+            assert!(line.to_string().len() < 56 << 10, "{}", line.to_string().len());
+            assert!(line["extra"].as_object().is_some_and(|extra| !extra.is_empty()));
+            assert!(find(&objects, "small again")["truncated"].is_null());
+        });
+        cases.check("a restart", || {
+            server.graceful();
+            wait_until("the new children", || {
+                (server.get("/hostile").expect(200) == "hostile").then_some(())
+            });
+            wait_until("a line", || {
+                parsed(&read()).iter().any(|line| line["message"] == "done with hostile").then_some(())
+            });
+        });
+    });
+}
+
+fn templates_and_copies_write_objects(setup: Setup) {
+    let setup = setup.group("preload=fork").conf("WSGIApplicationGroup %{GLOBAL}");
+    json(setup).run(|server, cases| {
+        let mark = server.mark();
+        assert_eq!(server.get("/in_a_copy").expect(200), "in_a_copy");
+        let objects = wait_objects(server, mark, "done with in_a_copy");
+        cases.check("a line of a request", || {
+            assert_eq!(find(&objects, "to wsgi.errors for in_a_copy")["group"], "e2e");
+        });
+        cases.check("a copy that the application has forked", || {
+            let objects = wait_objects(server, mark, "logged in a copy");
+            let line = find(&objects, "logged in a copy");
+            assert_eq!((&line["level"], &line["group"]), (&"warn".into(), &"e2e".into()), "{line}");
+            let of_request = find(&objects, "done with in_a_copy");
+            assert_ne!(line["pid"], of_request["pid"], "{line} {of_request}");
+            find(&objects, "printed in a copy");
         });
     });
 }
