@@ -20,7 +20,8 @@ section! {
         title: "Telemetry",
         about: "What the processes do, reported to a collector: requests and their phases, processor time, memory, garbage collections. \
                 `--enable-telemetry` runs the collector of the package `mod_wsgi-telemetry` and its page beside the application; \
-                `--telemetry-service` names one that runs already.",
+                `--telemetry-service` names one that runs already. Spans of requests, and metrics, can be exported to an OpenTelemetry \
+                collector besides.",
         example: "mod_wsgi-express start-server app.wsgi --enable-telemetry --slow-requests 2.5 --telemetry-ui-port 9000",
     }
 
@@ -40,6 +41,9 @@ section! {
         .default("never");
     TELEMETRY_OPTIONS = Spec::text("--telemetry-options", &["FLAGS"],
         "What else is reported, as WSGITelemetryOptions takes it, such as +CaptureUserAgent.").repeated();
+    OPENTELEMETRY = Spec::text("--opentelemetry", &["OPTIONS"],
+        "Exports spans of requests, and metrics, as WSGIOpenTelemetry does: its options, such as endpoint=http://127.0.0.1:4318, in one \
+         argument; or On, if the variables OTEL_* of the environment say all.");
 }
 
 /// The script of the service that runs the collector.
@@ -64,6 +68,8 @@ pub(crate) struct Telemetry {
     /// In seconds; none if no request is slow.
     slow: Option<f64>,
     options: Vec<String>,
+    /// The arguments of `WSGIOpenTelemetry`.
+    opentelemetry: Option<String>,
     /// The port of the page, if the collector is to be run.
     page: Option<u16>,
 }
@@ -111,6 +117,7 @@ impl Telemetry {
                 .iter()
                 .map(|text| flags(text))
                 .collect::<Result<_, _>>()?,
+            opentelemetry: parsed.text(&OPENTELEMETRY).map(arguments).transpose()?,
             page: enabled.then_some(port),
         })
     }
@@ -188,6 +195,7 @@ impl Telemetry {
             interval => self.interval,
             slow => self.slow,
             options => self.options.clone(),
+            opentelemetry => self.opentelemetry.clone(),
         }
     }
 
@@ -244,6 +252,17 @@ fn socket(target: &str) -> Result<String, Failure> {
              longer supported"
         ))
     })
+}
+
+/// The arguments of `WSGIOpenTelemetry`, which Apache checks. They may not go on in the next line.
+fn arguments(text: &str) -> Result<String, Failure> {
+    if text.trim().is_empty() || text.ends_with('\\') {
+        return Err(Failure::usage(format!(
+            "option {}: '{text}' is neither On nor options such as endpoint=http://127.0.0.1:4318",
+            OPENTELEMETRY.name
+        )));
+    }
+    Ok(text.to_owned())
 }
 
 fn seconds(spec: &Spec, value: f64, least: f64) -> Result<f64, Failure> {

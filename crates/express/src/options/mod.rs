@@ -79,6 +79,7 @@ mod tests {
             health::HEALTH_CLIENT.name,
             health::GRACEFUL_STOP.name,
             health::DRAIN_DELAY.name,
+            telemetry::OPENTELEMETRY.name,
         ];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }

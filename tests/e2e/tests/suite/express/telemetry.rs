@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Interpreter, Test, free_port, test, wait_until};
+use e2e::{Connection, Interpreter, OtlpCollector, Test, free_port, test, wait_until};
 
 use super::server::{Express, Site, refusal};
 
@@ -25,6 +25,7 @@ pub(super) const TESTS: &[Test] = &[
         Daemon,
         Ours("Python of its own to install it in")
     ),
+    test!(spans_are_exported, Daemon, Ours("OpenTelemetry")),
     test!(mistakes_of_telemetry_are_named, Daemon, Ours("such checks and messages")),
 ];
 
@@ -128,10 +129,24 @@ fn the_collector_and_its_page_run_beside_the_application() {
     assert!(server.read("output").contains(&line), "{}", server.read("output"));
 }
 
+fn spans_are_exported() {
+    let collector = OtlpCollector::start();
+    let options = format!("endpoint={} signals=traces service-name=\"the shop\"", collector.endpoint());
+    let server = Express::serve(Site::new(), &["--opentelemetry", &options]);
+    server.get();
+    let span = collector.wait_span("a span", |_| true);
+    assert_eq!(span["resource"]["service.name"], "the shop");
+    assert_eq!(span["attributes"]["mod_wsgi.process_group"], format!("127.0.0.1:{}", server.port));
+}
+
 fn mistakes_of_telemetry_are_named() {
     let output = |options: &[&str]| refusal(&Site::new(), options);
     let missing = output(&["--enable-telemetry"]);
     assert!(missing.contains("pip install mod_wsgi-telemetry"), "{missing}");
     let flags = output(&["--telemetry-service", "unix:/s", "--telemetry-options", "Nonsense"]);
+    let export = output(&["--opentelemetry", "endpoint=nowhere"]);
+    assert!(export.contains("(from --opentelemetry)") && export.contains("begins with http://"), "{export}");
+    let lines = output(&["--opentelemetry", "On \\"]);
+    assert!(lines.contains("option --opentelemetry: 'On \\' is neither On nor"), "{lines}");
     assert!(flags.contains("(from --telemetry-options)") && flags.contains("CaptureUserAgent"), "{flags}");
 }
