@@ -122,7 +122,12 @@ fn text(snapshot: &Snapshot) -> String {
     if server.started > 0.0 {
         let _ = write!(text, ", running for {}", figures::age(snapshot.time - server.started));
     }
-    text.push_str("\n\n");
+    text.push('\n');
+    if let Some(host) = &snapshot.scope {
+        let host = if host.is_empty() { "the main server" } else { host };
+        let _ = writeln!(text, "Only what belongs to {host} is shown.");
+    }
+    text.push('\n');
     groups(snapshot, &mut text);
     requests(snapshot, &mut text);
     problems(snapshot, &mut text);

@@ -40,6 +40,7 @@ pub fn collect(source: &Source<'_>) -> Snapshot {
     Snapshot {
         schema: SCHEMA,
         time: seconds(source.now),
+        scope: None,
         server: layout.server.clone(),
         groups: groups.collect(),
         events: embedded_events(source),

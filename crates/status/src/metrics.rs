@@ -325,7 +325,10 @@ impl Writer<'_> {
         for group in groups {
             let mut sum = Histogram::default();
             group.processes.iter().for_each(|process| sum.add(part(&process.times)));
-            family.histogram(&[&group.name], &sum);
+            // Of many groups, most may have had no requests yet.
+            if sum.count() > 0 {
+                family.histogram(&[&group.name], &sum);
+            }
         }
     }
 

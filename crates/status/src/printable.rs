@@ -22,6 +22,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// to show.
 pub fn make(snapshot: &mut Snapshot) {
     let one = |text: &mut String| replace(text, line);
+    snapshot.scope.iter_mut().for_each(one);
     for group in &mut snapshot.groups {
         [&mut group.name, &mut group.virtual_host, &mut group.user, &mut group.python]
             .into_iter()

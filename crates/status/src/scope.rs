@@ -10,6 +10,7 @@ use crate::snapshot::{Group, Mode, Snapshot};
 ///
 /// Virtual hosts of the same name belong together, as they do for the use of process groups.
 pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
+    snapshot.scope = Some(virtual_host.to_owned());
     snapshot.warnings.clear();
     snapshot.server.dropped_spans = 0;
     snapshot.groups.retain_mut(|group| {
@@ -103,6 +104,7 @@ mod tests {
         }
         assert_eq!(snapshot.events.iter().map(|event| &*event.group).collect::<Vec<_>>(), ["a"]);
         assert_eq!((snapshot.warnings.len(), snapshot.server.dropped_spans), (0, 0));
+        assert_eq!(snapshot.scope.as_deref(), Some("a.test:80"));
         let text = crate::json::render(&snapshot);
         assert!(!text.contains("b.test"), "{text}");
     }

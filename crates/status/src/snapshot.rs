@@ -22,6 +22,9 @@ pub struct Snapshot {
     pub schema: u32,
     /// The time of the snapshot.
     pub time: f64,
+    /// The virtual host whose part of the server this is (`WSGIStatusScope`), as `name:port`, empty
+    /// for the main server; `None` if this is the whole.
+    pub scope: Option<String>,
     /// The server as a whole.
     pub server: Server,
     /// Embedded mode, if it is in use, and the process groups, in the order of the configuration.

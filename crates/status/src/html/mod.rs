@@ -172,9 +172,18 @@ impl<'a> Page<'a> {
         for (name, value) in parts.iter().filter(|(_, value)| !value.is_empty()) {
             write_html!(html, "<div><dt>", (name), "</dt><dd>", (value), "</dd></div>");
         }
+        write_html!(html, "</dl>");
+        if let Some(host) = &self.snapshot.scope {
+            write_html!(
+                html,
+                "<p class=\"scope\">Only what belongs to ",
+                (requests::shown(host, "the main server")),
+                " is shown.</p>"
+            );
+        }
         write_html!(
             html,
-            "</dl><form role=\"search\" method=\"get\" id=\"search\"><label for=\"filter\">Filter by group, path or event</label>\
+            "<form role=\"search\" method=\"get\" id=\"search\"><label for=\"filter\">Filter by group, path or event</label>\
             <input type=\"search\" id=\"filter\" name=\"filter\" autocomplete=\"off\" spellcheck=\"false\" value=\"",
             (&self.view.filter),
             "\"><button type=\"submit\">Filter</button></form></header>"
