@@ -140,7 +140,6 @@ fn groups(snapshot: &Snapshot, text: &mut String) {
         ["GROUP", "STATE", "PROCESSES", "BUSY", "WAITING", "PER SECOND", "MEAN", "95 %", "ERRORS", "MEMORY"];
     let row = |group: &Group| {
         let recent = Trend::of_group(group, snapshot.time).recent.unwrap_or_default();
-        let time = |seconds: Option<f64>| seconds.map_or("-".to_owned(), figures::time);
         let threads = u64::from(group.threads) * group.running().count() as u64;
         let resident = group.processes.iter().map(|process| process.resident).sum();
         vec![
@@ -150,8 +149,8 @@ fn groups(snapshot: &Snapshot, text: &mut String) {
             format!("{}/{threads}", group.busy()),
             figures::count(group.queued),
             figures::decimal(recent.rate),
-            time(recent.mean),
-            time(group.durations().quantile(0.95)),
+            recent.mean.map_or("–".to_owned(), figures::time),
+            figures::quantile(&group.durations(), 0.95),
             figures::count(group.errors()),
             figures::size(resident),
         ]
@@ -293,7 +292,7 @@ mod tests {
         let text = text(&snapshot);
         for line in [
             "GROUP  STATE      PROCESSES  BUSY  WAITING  PER SECOND  MEAN  95 %  ERRORS  MEMORY",
-            "shop   saturated        1/1   2/2        3           0     -     -       0  5.0 MB",
+            "shop   saturated        1/1   2/2        3           0     –     –       0  5.0 MB",
             "   AGE  PROCESS  GROUP  PHASE   REQUEST",
             "shop: all 2 threads are busy, and 3 requests wait",
             "a warning",

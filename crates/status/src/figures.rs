@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::histogram::{BOUNDS, Histogram};
+
 /// Returns a count with its digits in groups of three.
 #[must_use]
 pub fn count(number: u64) -> String {
@@ -37,6 +39,24 @@ pub fn time(seconds: f64) -> String {
         _ if seconds < 60.0 => format!("{seconds:.1} s"),
         _ => age(seconds),
     }
+}
+
+/// Returns the duration that a share of all does not exceed, as far as the buckets of the
+/// distribution tell.
+#[must_use]
+pub fn quantile(times: &Histogram, share: f64) -> String {
+    let (lowest, highest) = (BOUNDS[0], BOUNDS[BOUNDS.len() - 1]);
+    match times.quantile(share) {
+        None => "–".to_owned(),
+        Some(seconds) if seconds <= lowest => format!("< {}", plain_time(lowest)),
+        Some(seconds) if seconds >= highest => format!("> {}", plain_time(highest)),
+        Some(seconds) => time(seconds),
+    }
+}
+
+/// Returns a bound of a bucket.
+fn plain_time(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{} ms", seconds * 1e3) } else { format!("{seconds} s") }
 }
 
 /// Returns a duration of something that may be long, in two units.
@@ -122,6 +142,17 @@ mod tests {
         assert_eq!([5.0, 3_700.0, 200_000.0].map(age), ["5 s", "1 h 1 min", "2 d 7 h"]);
         assert_eq!([12, 2_048, 52_428_800, u64::MAX].map(size), ["12 B", "2.0 KB", "50 MB", "16777216 TB"]);
         assert_eq!([0.0, 0.015, 0.5].map(percent), ["0 %", "1.5 %", "50 %"]);
+    }
+
+    #[test]
+    fn shares_are_no_more_exact_than_buckets() {
+        let times = |bucket: usize| {
+            let mut buckets = vec![0; crate::histogram::BUCKETS];
+            buckets[bucket] = 10;
+            Histogram { buckets, sum: 0.0 }
+        };
+        assert_eq!([0, 1, 14].map(|bucket| quantile(&times(bucket), 0.5)), ["< 5 ms", "7.5 ms", "> 10 s"]);
+        assert_eq!(quantile(&Histogram::default(), 0.5), "–");
     }
 
     #[test]

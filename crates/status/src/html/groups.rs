@@ -314,13 +314,10 @@ fn times(group: &Group, html: &mut Html) {
             (name),
             "</th>"
         );
-        for time in [times.mean(), times.quantile(0.5), times.quantile(0.95), times.quantile(0.99)] {
-            write_html!(
-                html,
-                "<td role=\"cell\" class=\"n\">",
-                (time.map_or("–".to_owned(), figures::time)),
-                "</td>"
-            );
+        let mean = times.mean().map_or("–".to_owned(), figures::time);
+        let shares = [0.5, 0.95, 0.99].map(|share| figures::quantile(&times, share));
+        for time in std::iter::once(&mean).chain(&shares) {
+            write_html!(html, "<td role=\"cell\" class=\"n\">", (time), "</td>");
         }
         write_html!(html, "</tr>");
     }

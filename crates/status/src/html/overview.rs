@@ -17,7 +17,7 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
     let sum = |count: fn(&Group) -> u64| snapshot.groups.iter().map(count).sum::<u64>();
     let recent = trend.recent.unwrap_or_default();
     let share = if recent.rate > 0.0 { recent.error_rate / recent.rate } else { 0.0 };
-    let quantile = durations.quantile(0.95).map_or("–".to_owned(), figures::time);
+    let quantile = figures::quantile(&durations, 0.95);
     let tiles = [
         ("Requests per second", figures::decimal(recent.rate)),
         ("Server errors", figures::percent(share)),
