@@ -55,6 +55,11 @@ impl Parsed {
         self.values.entry(spec.name).or_insert_with(|| vec![arguments]);
     }
 
+    /// Gives an option this argument, whatever it was given.
+    pub(crate) fn replace(&mut self, spec: &Spec, argument: String) {
+        self.values.insert(spec.name, vec![vec![argument]]);
+    }
+
     /// The arguments of each occurrence of an option.
     pub(crate) fn all(&self, spec: &Spec) -> &[Vec<String>] {
         self.values.get(spec.name).map_or(&[], Vec::as_slice)

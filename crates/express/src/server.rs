@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
@@ -145,6 +145,30 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         service_accounts,
         locale,
     };
+    let (configuration, control) = generate(&inputs, &root)?;
+    settings.health.warn_if_drained(&settings.server_root);
+    settings.debugging.make_directories(false, &account)?;
+
+    let complaints = checks::configuration(settings.environment.control(&control), &configuration);
+    if setup_only {
+        complaints.iter().for_each(|complaint| warn(complaint));
+    } else if !complaints.is_empty() {
+        return Err(Failure::Machine(complaints));
+    }
+    if parsed.has(&general::STRICT) && !setup_only {
+        trial::load(&inputs, &control)?;
+    }
+    say(&banner(&inputs, setup_only))?;
+    if purpose == Purpose::Start { run::foreground(&settings) } else { Ok(0) }
+}
+
+/// Writes the files of a server root; returns the paths of the configuration and of the control
+/// script.
+///
+/// # Errors
+/// A file cannot be made.
+pub(crate) fn generate(inputs: &Inputs<'_>, root: &ServerRoot) -> Result<(PathBuf, PathBuf), Failure> {
+    let Inputs { settings, account, .. } = *inputs;
     let (configuration, control) =
         (inputs.configuration()?, inputs.control_script(Some(&settings.server_root.join("envvars")))?);
     match &settings.environment.script {
@@ -166,36 +190,22 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         )?,
     )?;
     if let Some(collector) = settings.telemetry.files()? {
-        root.make_directory_for(collector.directory, &account)?;
+        root.make_directory_for(collector.directory, account)?;
         root.write(collector.script, 0o644, &collector.text)?;
     }
     root.write(files::RESOURCES, 0o644, &settings.files.resource_script()?)?;
     if settings.python_eggs.is_none() {
-        root.make_directory_for("python-eggs", &account)?;
+        root.make_directory_for("python-eggs", account)?;
     }
     root.write(health::PLACE, 0o644, &settings.health.place(settings.host.as_deref(), settings.port))?;
-    root.write(status::PLACE, 0o644, &status::place(&settings))?;
-    settings.health.warn_if_drained(&settings.server_root);
+    root.write(status::PLACE, 0o644, &status::place(settings))?;
     root.write(application::DEFAULT, 0o644, include_str!("../templates/default.wsgi"))?;
-    settings.debugging.make_directories(false, &account)?;
     if settings.debugging.gdb().is_some() {
         root.write(debugging::GDB_COMMANDS, 0o644, include_str!("../templates/gdb.cmds"))?;
     }
     let configuration = root.write("httpd.conf", 0o600, &configuration)?;
     // The command line may hold passwords.
-    let control = root.write("apachectl", 0o700, &control)?;
-
-    let complaints = checks::configuration(settings.environment.control(&control), &configuration);
-    if setup_only {
-        complaints.iter().for_each(|complaint| warn(complaint));
-    } else if !complaints.is_empty() {
-        return Err(Failure::Machine(complaints));
-    }
-    if parsed.has(&general::STRICT) && !setup_only {
-        trial::load(&inputs, &control)?;
-    }
-    say(&banner(&inputs, setup_only))?;
-    if purpose == Purpose::Start { run::foreground(&settings) } else { Ok(0) }
+    Ok((configuration, root.write("apachectl", 0o700, &control)?))
 }
 
 /// Runs the server whose root has been generated for these options; its exit status.
@@ -222,7 +232,7 @@ pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
 
 /// Returns the accounts of the services that have one of their own. Unless the user is root, there
 /// is only one account.
-fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failure> {
+pub(crate) fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failure> {
     if !geteuid().is_root() {
         return Ok(Vec::new());
     }

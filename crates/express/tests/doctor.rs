@@ -465,7 +465,14 @@ fn a_sandbox_that_hides_the_application_is_an_error() {
         of(&report, "systemd-sandbox")[0].contains("is hidden from the server by InaccessiblePaths="),
         "{report}"
     );
-    for settings in ["PrivateTmp=no", "ProtectHome=yes", "CapabilityBoundingSet=CAP_SETGID CAP_SETUID"] {
+    let report = examine_unit(&prefix, "NoExecPaths=/\nExecPaths=/usr/sbin", &[]);
+    assert!(only(&report, "systemd-sandbox").contains("the service may not execute /usr"), "{report}");
+    for settings in [
+        "NoExecPaths=/\nExecPaths=/usr",
+        "PrivateTmp=no",
+        "ProtectHome=yes",
+        "CapabilityBoundingSet=CAP_SETGID CAP_SETUID",
+    ] {
         let report = examine_unit(&prefix, settings, &[]);
         assert_eq!(report.lines().count(), 1, "{report}");
     }
@@ -574,4 +581,24 @@ fn a_python_where_nothing_can_be_executed_is_out_of_reach() {
         errors(&output)
     );
     assert_eq!(report.lines().count(), 2, "{report}");
+}
+
+#[test]
+fn what_apache_and_the_machine_refuse_is_found() {
+    let prefix = healthy();
+    fs::write(prefix.path("refuse"), "").unwrap();
+    let (status, report) = examine(&prefix, &[]);
+    let line = only(&report, "start");
+    assert!(
+        status == Some(1) && line.contains("Apache refuses the configuration: Syntax error: refused"),
+        "{line}"
+    );
+    fs::remove_file(prefix.path("refuse")).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (status, report) = examine(&prefix, &["--port", &port]);
+    assert!(status == Some(1) && only(&report, "port-taken").starts_with("--port: error: "), "{report}");
+    let (_, report) = examine(&prefix, &["--include-file", "/no/such.conf"]);
+    assert!(only(&report, "start").contains("--include-file"), "{report}");
+    assert!(!prefix.path("root").exists(), "nothing is generated where the server will be");
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::resource::getrlimit;
+use nix::unistd::mkdtemp;
 use os::spawn::{Limit, Resource};
 use wsgi_core::fault::{Fault, Weight};
 use wsgi_core::python_home;
 
-use super::finding::{Finding, Place};
+use super::finding::{Finding, Place, Severity};
 use super::python::ThisSystem;
 use super::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
 use super::unit::Unit;
@@ -24,7 +25,9 @@ use crate::install::Installation;
 use crate::locale;
 use crate::parse::Parsed;
 use crate::python::{Candidates, Python};
-use crate::server::account;
+use crate::quote::display;
+use crate::server::{account, generate, service_accounts};
+use crate::server_root::ServerRoot;
 use crate::settings::Settings;
 use crate::sizing;
 use crate::trial;
@@ -32,7 +35,7 @@ use crate::trial;
 /// The check that everything is for which `start-server` would not start, and its text.
 pub(super) const START: (&str, &str) = (
     "start",
-    "Everything that `start-server` refuses to start with, or warns of: missing files, a script that is no Python, \
+    "Everything that `start-server` refuses to start with, or warns of: missing files, a script that is no Python, a configuration that Apache refuses, \
      services and tools that are not there.",
 );
 
@@ -79,6 +82,13 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
     let (locale, replaced) =
         locale::choose(settings.locale.as_deref(), |name| std::env::var(name).ok(), has_locale);
     findings.extend(replaced.map(|text| Finding::warning(text).at(option(&general::LOCALE).as_ref())));
+    // As at the start, Apache only checks what nothing else is wrong with.
+    if let (Ok(apache), Ok(python)) = (&apache, &python)
+        && findings.iter().all(|finding| finding.severity != Severity::Error)
+    {
+        let refused = refusals(parsed, &account, apache, python, &installation, &locale);
+        findings.extend(refused.unwrap_or_else(|failure| errors(&failure)));
+    }
     let unit = unit(parsed, &mut findings);
     let program = apache.as_ref().ok().map(|apache| apache.program.clone());
     let capacity = Capacity::of(&settings, apache.as_ref().ok());
@@ -247,6 +257,58 @@ impl Capacity {
         let value =
             |name| directives.iter().find(|directive| directive.0 == name).map_or(1, |directive| directive.1);
         Self { workers: value("MaxRequestWorkers"), threads_per_child: value("ThreadsPerChild") }
+    }
+}
+
+/// Returns what Apache objects to in the configuration that would be generated. It is, in a
+/// directory of its own.
+fn refusals(
+    parsed: &Parsed,
+    account: &Account,
+    apache: &Apache,
+    python: &Python,
+    installation: &Installation,
+    locale: &str,
+) -> Result<Vec<Finding>, Failure> {
+    let scratch = Scratch::new()?;
+    let mut parsed = parsed.clone();
+    parsed.replace(&general::SERVER_ROOT, display(&scratch.0.join("root")));
+    let settings = Settings::new(&parsed)?;
+    let inputs = Inputs {
+        settings: &settings,
+        account,
+        apache,
+        mpm: settings.debugging.mpm(apache, &settings.mpms)?,
+        python,
+        installation,
+        service_accounts: service_accounts(&settings)?,
+        locale: locale.to_owned(),
+        logs: settings.logs.targets(&installation.program())?,
+        command_line: "",
+    };
+    let root = ServerRoot::create(&settings.server_root, false, account)?;
+    let (configuration, control) = generate(&inputs, &root)?;
+    let refused = checks::configuration(settings.environment.control(&control), &configuration);
+    Ok(refused.into_iter().map(Finding::error).collect())
+}
+
+/// A directory that is removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let template = std::env::temp_dir().join("mod_wsgi-doctor-XXXXXX");
+        let made = mkdtemp(&template).map_err(|error| {
+            Failure::file("create", &template, &error.into(), "name another directory with TMPDIR")
+        })?;
+        Ok(Self(made))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left of it is in a directory for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

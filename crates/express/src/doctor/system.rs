@@ -111,6 +111,17 @@ fn sandbox(subject: &Subject, unit: &Unit) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, group) in subject.groups.iter().enumerate() {
         for Needed { what, path, place } in needed(subject, number, group) {
+            let program = path.canonicalize().unwrap_or_else(|_| path.clone());
+            if what == "the Python"
+                && let Some((directory, at)) = no_exec(unit, &program)
+            {
+                findings.push(
+                    Finding::error(format!("the service may not execute {}", program.display()))
+                        .at(Some(at))
+                        .because(format!("NoExecPaths={} forbids that to it", directory.display()))
+                        .remedy(format!("add ExecPaths={} to the service", program.display())),
+                );
+            }
             let Some((setting, at, remedy)) = hidden(unit, &path) else { continue };
             findings.push(
                 Finding::error(format!(
@@ -196,6 +207,18 @@ fn hidden<'a>(unit: &'a Unit, path: &Path) -> Option<(String, &'a Place, String)
         return Some((setting, place, "take that path from the service's InaccessiblePaths".to_owned()));
     }
     None
+}
+
+/// Returns the path by which a service may not execute a file, and its place: of all that hold the
+/// file, the longest one counts.
+fn no_exec<'a>(unit: &'a Unit, file: &Path) -> Option<(&'a Path, &'a Place)> {
+    let longest = |key| {
+        let holding = unit.paths(key).filter(|(path, _)| file.starts_with(path));
+        holding.max_by_key(|(path, _)| path.components().count())
+    };
+    let (path, place) = longest("NoExecPaths")?;
+    let permitted = longest("ExecPaths").map_or(0, |(path, _)| path.components().count());
+    (path.components().count() > permitted).then_some((path, place))
 }
 
 /// Returns the place where a service is left without a capability.
