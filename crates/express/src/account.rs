@@ -119,7 +119,6 @@ impl Account {
         status.is_ok_and(|status| status.success())
     }
 
-    #[allow(dead_code, reason = "a reader of configurations has ids")]
     /// Returns the account of these ids, whatever it may be. Without `groups`, it has those of the
     /// system's database.
     pub(crate) fn of_ids(uid: u32, gid: u32, groups: Option<Vec<u32>>) -> Self {

@@ -101,7 +101,6 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         installation: Some(installation.directory.clone()),
         server: Server {
             program,
-            modules: Vec::new(),
             listen: listen(&settings),
             account: account.clone(),
             unit,
@@ -225,7 +224,6 @@ fn application(settings: &Settings) -> Option<Application> {
         module: settings.application.module_name(false).map(str::to_owned),
         entry,
         callable: callable.unwrap_or_default(),
-        mount: settings.mount_point.clone(),
         place: None,
         // The generated configuration passes it on.
         has_authorization: true,

@@ -15,7 +15,6 @@ mod paths;
 mod python;
 mod reference;
 mod report;
-#[allow(dead_code, reason = "some facts are gathered before a check looks at them")]
 mod subject;
 mod system;
 mod trial;

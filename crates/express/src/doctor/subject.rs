@@ -41,8 +41,6 @@ pub(crate) struct Subject {
 pub(crate) struct Server {
     /// The program.
     pub(crate) program: Option<PathBuf>,
-    /// The modules that are loaded from files.
-    pub(crate) modules: Vec<Module>,
     pub(crate) listen: Vec<Listen>,
     /// The account of its children.
     pub(crate) account: Account,
@@ -60,15 +58,6 @@ pub(crate) struct Server {
     pub(crate) files_limit: Option<u64>,
     /// The variables that requests have (`SetEnv`, `PassEnv`), and their places.
     pub(crate) variables: Vec<(String, Option<Place>)>,
-}
-
-/// A module that Apache loads.
-#[derive(Debug)]
-pub(crate) struct Module {
-    /// Such as `wsgi_module`.
-    pub(crate) name: String,
-    pub(crate) file: PathBuf,
-    pub(crate) place: Option<Place>,
 }
 
 /// An address that Apache listens on.
@@ -139,8 +128,6 @@ pub(crate) struct Application {
     pub(crate) module: Option<String>,
     /// The name of the callable in it.
     pub(crate) callable: String,
-    /// The URL path where it is mounted.
-    pub(crate) mount: String,
     /// The line that mounts it.
     pub(crate) place: Option<Place>,
     /// True if it gets the header `Authorization`.
@@ -275,14 +262,12 @@ impl Subject {
             entry: Entry::Script(script.into()),
             module: None,
             callable: "application".to_owned(),
-            mount: "/".to_owned(),
             place: Some(Place::line(Path::new("/a.conf"), 4)),
             has_authorization: true,
             startup_timeout: 15,
         };
         let server = Server {
             program: None,
-            modules: Vec::new(),
             listen: Vec::new(),
             account,
             unit: None,

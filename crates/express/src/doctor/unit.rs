@@ -119,14 +119,6 @@ impl Unit {
     }
 }
 
-#[allow(dead_code, reason = "a reader of configurations has a program")]
-/// Returns the name of the unit that starts a program of a distribution's Apache.
-pub(crate) fn of_program(program: &Path, root: &Path) -> Option<String> {
-    let name = format!("{}.service", program.file_name()?.to_string_lossy());
-    let mut places = DIRECTORIES.iter().map(|directory| root.join(directory).join(&name));
-    places.any(|place| place.exists()).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -153,8 +145,6 @@ mod tests {
         assert_eq!(paths, [Path::new("/a"), Path::new("/b")]);
         assert_eq!(unit.limit("LimitNOFILE").unwrap().0, 1024);
         assert_eq!(unit.limit("MemoryMax").unwrap().0, 2 << 30);
-        assert_eq!(of_program(Path::new("/usr/sbin/httpd"), root.path()).as_deref(), Some("httpd.service"));
-        assert_eq!(of_program(Path::new("/usr/sbin/apache2"), root.path()), None);
         assert!(Unit::read("apache2.service", root.path()).is_none());
         assert!(Unit::read(&file.to_string_lossy(), root.path()).unwrap().value("ProtectHome").is_some());
     }

@@ -20,7 +20,7 @@ use super::{Configuration, checks};
 use crate::account::Account;
 use crate::apache::Mpm;
 use crate::doctor::finding::Place;
-use crate::doctor::subject::{Application, Entry, Group, Listen, Module, PythonChoice, Server, Subject};
+use crate::doctor::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
 use crate::doctor::unit::Unit;
 
 /// Returns the facts of a configuration.
@@ -30,7 +30,6 @@ pub(crate) fn subject(configuration: Configuration) -> Subject {
     let Gathered { account, groups, applications, .. } = gathered;
     let server = Server {
         program: configuration.launcher.as_ref().map(|launcher| launcher.program.clone()),
-        modules: configuration.modules.iter().map(module).collect(),
         listen: listen(&configuration),
         account,
         unit: unit(&configuration),
@@ -113,10 +112,6 @@ impl Configuration {
         let default = || self.launcher.as_ref()?.build.pid_file.clone();
         line.or(told).or_else(default)
     }
-}
-
-fn module(module: &super::LoadModule) -> Module {
-    Module { name: module.name.clone(), file: module.file.clone(), place: Some(place(&module.position)) }
 }
 
 /// Returns the addresses of all lines `Listen`.
@@ -369,7 +364,6 @@ impl<'c> Gathered<'c> {
             entry: Entry::Script(file.to_owned()),
             module: options.module_name.as_deref().map(|name| display(name).into_owned()),
             callable: display(callable).into_owned(),
-            mount: url.to_owned(),
             place: Some(place),
             has_authorization: effective.pass_authorization(),
             startup_timeout: startup,
