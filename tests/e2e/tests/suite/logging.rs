@@ -1,7 +1,7 @@
 //! Log streams, the logging handler, and what is restricted.
 
 use e2e::Needs::{NoSanitizer, OneProcess, Ours};
-use e2e::{Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Mode, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(streams_are_text_streams),
@@ -191,10 +191,15 @@ fn the_handler_keeps_levels(setup: Setup) {
 const UNCONFIGURED: &str = "
 import logging
 import threading
+import mod_wsgi
 
 logger = logging.getLogger('shop')
 logger.setLevel(logging.DEBUG)
 logger.warning('while loading')
+handled = logging.getLogger('handled')
+handled.setLevel(logging.DEBUG)
+handled.propagate = False
+handled.handlers = [mod_wsgi.LogHandler()]
 
 
 def application(environ, start_response):
@@ -202,6 +207,10 @@ def application(environ, start_response):
     if path == '/configured':
         logging.basicConfig(level=logging.INFO, format='%(levelname)s of %(name)s: %(message)s')
         logger.info('by the configuration')
+    elif path.endswith('/handler'):
+        handled.debug('handled debug for %s', path)
+        handled.warning('handled warning for %s', path)
+        handled.error('handled error for %s', path)
     elif path == '/thread':
         thread = threading.Thread(target=logger.warning, args=('in a thread',))
         thread.start()
@@ -285,6 +294,15 @@ fn levels_of_locations_count(setup: Setup) {
         cases.deviates("more", "what is below WARNING is dropped without handlers", || {
             log = server.wait_log(mark, "a debug line");
             assert_level(&log, "a debug line", "debug");
+        });
+        cases.deviates_in(Mode::Daemon, "the handler", "LogHandler asks for the level of the server", || {
+            let mark = server.mark();
+            for target in ["/terse/handler", "/verbose/handler"] {
+                assert_eq!(server.get(target).expect(200), target);
+            }
+            let log = server.wait_log(mark, "handled error for /verbose/handler");
+            assert_level(&log, "handled debug for /verbose", "debug");
+            assert!(!log.contains("handled warning for /terse"), "{log}");
         });
         cases.deviates("less", "what is logged without handlers becomes an error", || {
             assert_eq!(log.matches("a warning line").count(), 1, "{log}");
