@@ -25,6 +25,11 @@ pub(super) fn objects(lines: &[u8], group: &[u8]) -> Vec<u8> {
             objects.extend_from_slice(line);
             continue;
         }
+        if let Some(prefixed) = Prefixed::parse(line) {
+            wrap(&mut text, group, &mut objects);
+            append(prefixed.message, prefixed.level, prefixed.process, group, &mut objects);
+            continue;
+        }
         if text.len() + line.len() > LONGEST {
             wrap(&mut text, group, &mut objects);
         }
@@ -38,13 +43,42 @@ pub(super) fn objects(lines: &[u8], group: &[u8]) -> Vec<u8> {
 fn wrap(text: &mut Vec<u8>, group: &[u8], objects: &mut Vec<u8>) {
     let message = text.trim_ascii_end();
     if !message.is_empty() {
-        let time = os::clock::rfc_3339(SystemTime::now());
-        let level = Level::Error.name();
-        let origin = Origin { time: &time, level, group: Some(group), ..Origin::default() };
-        objects.extend_from_slice(Line::parse(message).json(&origin).as_bytes());
+        append(message, Level::Error, 0, group, objects);
     }
     text.clear();
 }
+
+fn append(message: &[u8], level: Level, process: u32, group: &[u8], objects: &mut Vec<u8>) {
+    let time = os::clock::rfc_3339(SystemTime::now());
+    let origin =
+        Origin { time: &time, level: level.name(), process, group: Some(group), ..Origin::default() };
+    objects.extend_from_slice(Line::parse(message).json(&origin).as_bytes());
+}
+
+/// A line as it is in a log without objects: that of a program of ours that knows no others, or of a
+/// process that does not know yet what is wanted.
+struct Prefixed<'l> {
+    level: Level,
+    process: u32,
+    message: &'l [u8],
+}
+
+impl<'l> Prefixed<'l> {
+    /// Parses `[time] [wsgi:level] [pid number] message`.
+    fn parse(line: &'l [u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?.trim_ascii_end();
+        let (time, rest) = line.strip_prefix('[')?.split_once("] [wsgi:")?;
+        let (level, rest) = rest.split_once("] [pid ")?;
+        let (process, message) = rest.split_once("] ")?;
+        let level = LEVELS.into_iter().find(|known| known.name() == level)?;
+        let is_time = time.len() < 40 && !time.contains(['[', ']']);
+        let process = process.parse().ok().filter(|_| is_time)?;
+        Some(Self { level, process, message: message.as_bytes() })
+    }
+}
+
+const LEVELS: [Level; 6] =
+    [Level::Alert, Level::Critical, Level::Error, Level::Warning, Level::Info, Level::Debug];
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +98,23 @@ mod tests {
         assert_eq!(messages, ["Fatal error\n  in f", "of the host", "{\"time\":\"forged}\n{\"a\":1}"]);
         assert_eq!((&parsed[0]["group"], &parsed[0]["level"]), (&"shop".into(), &"error".into()));
         assert!(parsed[1]["group"].is_null());
+    }
+
+    #[test]
+    fn lines_as_they_are_elsewhere_keep_their_levels() {
+        let prefix = os::log_line::prefix("warn", SystemTime::now());
+        let parsed = parsed(format!("before\n{prefix}of the exporter\nafter\n").as_bytes());
+        let found: Vec<_> = parsed.iter().map(|line| (&line["level"], &line["message"])).collect();
+        let level = |level: &str| Value::from(level);
+        assert_eq!(
+            found,
+            [
+                (&level("error"), &"before".into()),
+                (&level("warn"), &"of the exporter".into()),
+                (&level("error"), &"after".into())
+            ]
+        );
+        assert_eq!(parsed[1]["pid"], std::process::id());
     }
 
     #[test]
