@@ -37,7 +37,10 @@ class Apache:
         apxs = next((name for name in ("apxs", "apxs2") if _finds(name)), None)
         if apxs is None:
             raise SystemExit("tests/documents: apxs is not there: install the package apache2-dev")
-        query = lambda name: subprocess.run([apxs, "-q", name], capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731
+
+        def query(name):
+            return subprocess.run([apxs, "-q", name], capture_output=True, text=True, check=True).stdout.strip()
+
         self.program = os.path.join(query("sbindir"), query("progname"))
         directory = query("libexecdir")
         self.modules = [

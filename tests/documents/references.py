@@ -20,13 +20,15 @@ class References:
     """What there is to be named."""
 
     def __init__(self, root):
-        read = lambda name: open(os.path.join(root, "docs", name), encoding="utf-8").read()  # noqa: E731
-        self.directives = set(re.findall(r"^## (WSGI\w+)$", read("directives.md"), re.MULTILINE))
-        self.codes = set(re.findall(r"^## (WSGI\d{4})$", read("errors.md"), re.MULTILINE))
-        self.options = set(re.findall(r"`--([a-z0-9-]+)`", read("express.md")))
-        with open(os.path.join(root, "Makefile"), encoding="utf-8") as file:
-            self.targets = set(re.findall(r"^([a-z-]+):", file.read(), re.MULTILINE))
-        self.group_options = set(re.findall(r"^\| `([a-z-]+)=` \|", read("directives.md"), re.MULTILINE))
+        def read(name):
+            with open(os.path.join(root, name), encoding="utf-8") as file:
+                return file.read()
+
+        self.directives = set(re.findall(r"^## (WSGI\w+)$", read("docs/directives.md"), re.MULTILINE))
+        self.codes = set(re.findall(r"^## (WSGI\d{4})$", read("docs/errors.md"), re.MULTILINE))
+        self.options = set(re.findall(r"`--([a-z0-9-]+)`", read("docs/express.md")))
+        self.targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+        self.group_options = set(re.findall(r"^\| `([a-z-]+)=` \|", read("docs/directives.md"), re.MULTILINE))
         if not (self.directives and self.codes and self.options and self.group_options):
             raise Mistake("the manuals of directives, codes and options do not look as expected")
 

@@ -59,7 +59,9 @@ class Sandbox:
         self.ports = {port: str(free_port()) for port in PORTS}
         self.port = self.ports["8000"]
         self.directory = self.root
+        # Blocks with their processes, and what the last of them says.
         self.servers = []
+        self.output = self.path("output")
         self.environment = {
             "HOME": self.root,
             "LC_ALL": "C.UTF-8",
@@ -101,9 +103,11 @@ class Sandbox:
                 self.make_environment(path.removesuffix("/bin/python"))
             elif name.startswith("pip:"):
                 # Packages that Python has where the page says nothing of one.
-                self.make_environment(self.path(".venv"))
+                self.make_environment(self.path(".venv"), has_pip=True)
                 self.environment["PYTHON"] = self.path(".venv/bin/python")
-                self.shell(f"python3 -m pip --python {self.path('.venv')} install {name[4:]}")
+                status, _, complaints = self.shell(f'"$PYTHON" -m pip install --quiet {name[4:]}')
+                if status != 0:
+                    raise Mistake(f"{self.page}: cannot install {name[4:]}: {complaints}")
             else:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 given = os.path.join(self.settings.given, os.path.basename(name))
@@ -112,8 +116,9 @@ class Sandbox:
                 else:
                     self.write(path, "Only the presence of this file counts.\n")
 
-    def make_environment(self, path):
-        subprocess.run([PYTHON, "-m", "venv", "--without-pip", path], check=True, timeout=COMMAND)
+    def make_environment(self, path, has_pip=False):
+        options = [] if has_pip else ["--without-pip"]
+        subprocess.run([PYTHON, "-m", "venv", *options, path], check=True, timeout=COMMAND)
 
     def commands(self, block):
         """Returns the commands of a block, as they are run."""
@@ -189,18 +194,18 @@ class Sandbox:
         """Starts a server that a block of commands runs in the foreground, and waits until it listens."""
         self.stop()
         port = int(self.adapt(block.settings.get("port", "8000")))
-        self.output = open(self.path("output"), "wb")
         # The last command becomes the process, which then is the one to stop.
         *first, last = self.commands(block).replace("\\\n", " ").strip().split("\n")
-        process = subprocess.Popen(
-            ["sh", "-c", "\n".join(["set -e", *first, "exec " + last])],
-            cwd=self.directory,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=self.output,
-            start_new_session=True,
-        )
+        with open(self.output, "wb") as output:
+            process = subprocess.Popen(
+                ["sh", "-c", "\n".join(["set -e", *first, "exec " + last])],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         self.servers.append((block, process))
         deadline = time.monotonic() + START
         while True:
