@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_status_shows_groups_and_processes, Daemon, STATUS),
     on_one_mpm!(a_virtual_host_sees_its_own_part, Daemon, STATUS),
     on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
+    on_one_mpm!(what_clients_send_is_shown_as_text, STATUS),
     on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
     on_one_mpm!(a_scrape_under_load_is_what_clients_have_counted, STATUS),
 ];
@@ -255,6 +256,28 @@ fn the_page_is_all_that_a_browser_needs(setup: Setup) {
             let page = server.get("/wsgi-status?filter=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").expect(200);
             assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\""), "{page}");
             assert_eq!(page.matches("<script").count(), 1);
+        });
+    });
+}
+
+fn what_clients_send_is_shown_as_text(setup: Setup) {
+    serving(setup.threads(8).children(8)).run(|server, cases| {
+        let hostile = server.request("GET", "/hold%1B%5B2J%FF%3Cscript%3E%E2%80%AE?secret=1");
+        thread::scope(|scope| {
+            let held = scope.spawn(|| hostile.send());
+            let path = wait_until("the request", || {
+                let mut groups = snapshot(server).groups.into_iter();
+                groups.find_map(|group| group.requests.into_iter().next()).map(|request| request.path)
+            });
+            cases.check("in JSON", || assert_eq!(path, "/hold\\u{1b}[2J\u{fffd}<script>\\u{202e}"));
+            cases.check("on the page", || {
+                let page = server.get("/wsgi-status").expect(200);
+                assert!(page.contains("/hold\\u{1b}[2J\u{fffd}&lt;script&gt;\\u{202e}<"), "{page}");
+                assert!(!page.contains('\u{1b}') && !page.contains("secret"));
+                assert_eq!(page.matches("<script").count(), 1);
+            });
+            server.write("htdocs/gate", "");
+            assert_eq!(held.join().map(|answer| answer.status).ok(), Some(200));
         });
     });
 }
