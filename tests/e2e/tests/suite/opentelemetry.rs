@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(metrics_are_those_of_the_server, OTEL),
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
+    on_one_mpm!(without_its_program_nothing_is_exported, OTEL),
 ];
 
 const APP: &str = include_str!("../../apps/traced.wsgi");
@@ -566,6 +567,28 @@ fn a_server_without_applications_exports(setup: Setup) {
                 (&sent["data"], &sent["temporality"], &sent["monotonic"]),
                 (&"sum".into(), &2.into(), &true.into())
             );
+        });
+    });
+}
+
+fn without_its_program_nothing_is_exported(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let mut server = exporting(setup.own_module(), &collector, "signals=traces").start();
+    let (program, elsewhere) = (server.path("module/exporter"), server.path("exporter"));
+    fs::rename(&program, &elsewhere).expect("the program");
+    let mark = server.mark();
+    server.stop_and_start();
+    server.cases(|server, cases| {
+        cases.check("the log says so, and requests are served", || {
+            let line = server.wait_log(mark, "WSGI1060: the exporter of OpenTelemetry");
+            assert!(line.contains("cannot be opened") && line.contains("goes on without"), "{line}");
+            assert_eq!(server.get("/app/").text(), "\n", "without a traceparent");
+        });
+        cases.check("a restart takes one that was installed later", || {
+            fs::rename(&elsewhere, &program).expect("the program");
+            server.restart();
+            let (parent, _) = send(server, "/app/", &[]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
         });
     });
 }
