@@ -20,7 +20,11 @@ use crate::stop::Stop;
 /// started (`mod_cgid`) may hold a copy of the children's end of the socket for good.
 const UNUSED_AFTER: Duration = Duration::from_secs(600);
 /// The number of spans that are taken at a stretch.
-const STRETCH: usize = 256;
+const STRETCH: usize = 1024;
+/// The pause after spans have been taken: to wake this thread for each one would cost the requests
+/// more than all else. The socket has room for those of that time, unless there are tens of thousands
+/// in a second.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The intake of spans.
 pub(crate) struct Intake<'a> {
@@ -78,6 +82,9 @@ impl Intake<'_> {
             }
             if is_to_end {
                 break Ok(());
+            }
+            if has_spans {
+                std::thread::sleep(PAUSE);
             }
         };
         self.stop.begin();
