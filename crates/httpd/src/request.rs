@@ -253,6 +253,14 @@ impl Request {
         u32::try_from(unsafe { (*self.as_ptr()).proto_num }).unwrap_or(0)
     }
 
+    /// Returns whether the method is GET or HEAD, which [`Self::is_header_only`] tells apart.
+    #[must_use]
+    #[inline]
+    pub fn is_get_or_head(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).method_number }) == sys::M_GET as c_int
+    }
+
     /// Returns whether the response is to have no body (HEAD).
     #[must_use]
     pub fn is_header_only(&self) -> bool {

@@ -352,7 +352,8 @@ mod tests {
             let facts = RequestFacts {
                 start,
                 group: self.layout.groups[group].row().head,
-                method: b"GET",
+                method: Method::Get,
+                other_method: b"",
                 path: b"/path",
                 virtual_host: b"shop.test",
                 port: 80,

@@ -68,8 +68,10 @@ impl EventRing {
         ledger.store(place + TIME, event.time);
         ledger.store(place + KIND, u64::from(event.pid) << 8 | event.kind as u64);
         ledger.store(place + LENGTHS, (detail.len() as u64) << 32 | text.len() as u64);
-        store_text(ledger, place + TEXT, text);
-        store_text(ledger, place + DETAIL, detail);
+        if let Some(words) = ledger.array::<EVENT>(place) {
+            store_text(&words[TEXT..DETAIL], text);
+            store_text(&words[DETAIL..], detail);
+        }
         if let Some(sequence) = ledger.word(place + SEQUENCE) {
             sequence.store(2 * number, Ordering::Release);
         }

@@ -109,7 +109,9 @@ impl GroupRow {
     pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, method: Method, status: u16, micros: u64) {
         let series = method as usize * CLASSES + class(status) - 1;
         ledger.mark(self.head + shard, series as u32);
-        times::count(ledger, self.shard(shard) + series * WORDS, micros);
+        if let Some(distribution) = ledger.array(self.shard(shard) + series * WORDS) {
+            times::count(distribution, micros);
+        }
     }
 
     /// Counts a request that was rejected.

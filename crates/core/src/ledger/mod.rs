@@ -77,6 +77,12 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Returns the words from `start` on, if there are so many.
+    #[inline]
+    fn array<const N: usize>(self, start: usize) -> Option<&'a [AtomicU64; N]> {
+        self.0.get(start..)?.first_chunk()
+    }
+
     /// Returns the word at `index`; 0 where there is none.
     #[must_use]
     #[inline]
@@ -102,12 +108,27 @@ const fn align(words: usize) -> usize {
     words.next_multiple_of(LINE)
 }
 
-/// Stores bytes in words, as many as there are.
-fn store_text(ledger: Ledger<'_>, start: usize, bytes: &[u8]) {
-    for (index, chunk) in bytes.chunks(8).enumerate() {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        ledger.store(start + index, u64::from_le_bytes(word));
+/// Adds to a counter.
+#[inline]
+fn add(word: &AtomicU64, count: u64) {
+    word.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Stores bytes in words, as many as fit.
+#[inline]
+fn store_text(words: &[AtomicU64], bytes: &[u8]) {
+    let mut chunks = bytes.chunks_exact(8);
+    let mut words = words.iter();
+    for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
+        word.store(chunk.try_into().map_or(0, u64::from_le_bytes), Ordering::Relaxed);
+    }
+    if let (rest @ [_, ..], Some(word)) = (chunks.remainder(), words.next()) {
+        // (A copy of so few bytes costs more.)
+        let last = match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        word.store(last, Ordering::Relaxed);
     }
 }
 
@@ -150,10 +171,13 @@ mod tests {
     #[test]
     fn texts_come_back() {
         let words: Vec<_> = (0..9).map(|_| AtomicU64::new(u64::MAX)).collect();
-        for text in [&b""[..], b"a", b"eight by", b"nine byte"] {
-            store_text(Ledger::new(&words), 3, text);
+        let whole: Vec<_> = (1..=48).collect();
+        for length in 0..=48 {
+            store_text(&words[3..], &whole[..length]);
             let read = |index: usize| words[index].load(Ordering::Relaxed);
-            assert_eq!(load_text(&read, 3, text.len()), text);
+            assert_eq!(load_text(&read, 3, length), whole[..length]);
         }
+        store_text(&words[8..], &whole);
+        assert_eq!(words[8].load(Ordering::Relaxed).to_le_bytes()[..], whole[..8], "there is no more room");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::{Ledger, Read, SlotRow, align, beginning, load_text, store_text};
+use super::{Ledger, Method, Read, SlotRow, align, beginning, load_text, store_text};
 
 /// A part of the ledger with rows of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,9 @@ pub struct RequestFacts<'a> {
     /// The head of its group's row.
     pub group: usize,
     /// The method.
-    pub method: &'a [u8],
+    pub method: Method,
+    /// Its name, if it is none that is known.
+    pub other_method: &'a [u8],
     /// The path of the URL, without the query.
     pub path: &'a [u8],
     /// The name of the virtual host; empty for the main server.
@@ -97,7 +99,7 @@ const SLOT: usize = 3;
 /// 0 if there is no request.
 const START: usize = 4;
 const GROUP: usize = 5;
-/// The lengths of the four texts and the port, of 12 bits each (the port of 16).
+/// The lengths of the four texts, of 8 bits each; the number of the method, of 16 bits; the port.
 const LENGTHS: usize = 6;
 const METHOD: usize = 8;
 const PATH: usize = METHOD + LONGEST_METHOD / 8;
@@ -163,6 +165,10 @@ impl Place {
     #[must_use]
     #[inline]
     pub fn claim(ledger: Ledger<'_>, parts: &[RequestRows], pid: u32, first: usize) -> Option<Self> {
+        // Almost always.
+        if let Some(place) = Self::try_claim(ledger, parts, pid, first) {
+            return Some(place);
+        }
         let total: usize = parts.iter().map(|part| part.count).sum();
         (0..MOST_TRIED.min(total))
             .find_map(|step| Self::try_claim(ledger, parts, pid, (first + step) % total))
@@ -192,31 +198,30 @@ impl Place {
     /// Writes down what the request is, in a phase.
     #[inline]
     pub fn publish(self, ledger: Ledger<'_>, facts: &RequestFacts<'_>, phase: Phase) {
-        let row = self.row;
-        let before = ledger.load(row + SEQUENCE);
-        ledger.store(row + SEQUENCE, before | 1);
+        let Some(row) = ledger.array::<ROW>(self.row) else { return };
+        let store = |index: usize, value: u64| row[index].store(value, Ordering::Relaxed);
+        let before = row[SEQUENCE].load(Ordering::Relaxed);
+        store(SEQUENCE, before | 1);
         fence(Ordering::Release);
-        ledger.store(row + PHASE, phase as u64);
-        ledger.store(row + START, facts.start);
-        ledger.store(row + GROUP, facts.group as u64);
-        let mut lengths = u64::from(facts.port) << 48;
-        for (index, (start, most, text)) in [
-            (METHOD, LONGEST_METHOD, facts.method),
-            (PATH, LONGEST_PATH, facts.path),
-            (HOST, LONGEST_HOST, facts.virtual_host),
-            (ID, LONGEST_ID, facts.id),
-        ]
-        .into_iter()
-        .enumerate()
-        {
+        store(PHASE, phase as u64);
+        store(START, facts.start);
+        store(GROUP, facts.group as u64);
+        let text = |start: usize, most: usize, text: &[u8]| {
             let text = beginning(text, most);
-            store_text(ledger, row + start, text);
-            lengths |= (text.len() as u64) << (12 * index);
+            store_text(&row[start..start + most / 8], text);
+            text.len() as u64
+        };
+        let mut lengths = u64::from(facts.port) << 48 | (facts.method as u64) << 32;
+        if !facts.other_method.is_empty() {
+            lengths |= text(METHOD, LONGEST_METHOD, facts.other_method);
         }
-        ledger.store(row + LENGTHS, lengths);
-        if let Some(sequence) = ledger.word(row + SEQUENCE) {
-            sequence.store((before | 1).wrapping_add(1), Ordering::Release);
+        lengths |= text(PATH, LONGEST_PATH, facts.path) << 8;
+        if !facts.virtual_host.is_empty() {
+            lengths |= text(HOST, LONGEST_HOST, facts.virtual_host) << 16;
         }
+        lengths |= text(ID, LONGEST_ID, facts.id) << 24;
+        store(LENGTHS, lengths);
+        row[SEQUENCE].store((before | 1).wrapping_add(1), Ordering::Release);
     }
 
     /// Sets the phase.
@@ -262,7 +267,7 @@ fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
     }
     let lengths = read(row + LENGTHS);
     let text = |index: usize, start: usize, most: usize| {
-        let length = (lengths >> (12 * index)) & 0xfff;
+        let length = (lengths >> (8 * index)) & 0xff;
         load_text(read, row + start, usize::try_from(length).unwrap_or(0).min(most))
     };
     let view = RequestView {
@@ -271,7 +276,10 @@ fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
         group: read(row + GROUP) as usize,
         slot: read(row + SLOT) as usize,
         phase: *Phase::ALL.get(read(row + PHASE) as usize).unwrap_or(&Phase::Running),
-        method: text(0, METHOD, LONGEST_METHOD),
+        method: match Method::ALL.get((lengths >> 32 & 0xffff) as usize) {
+            None | Some(Method::Other) => text(0, METHOD, LONGEST_METHOD),
+            Some(method) => method.name().into(),
+        },
         path: text(1, PATH, LONGEST_PATH),
         virtual_host: text(2, HOST, LONGEST_HOST),
         port: (lengths >> 48) as u16,
@@ -300,7 +308,8 @@ mod tests {
         RequestFacts {
             start: 77,
             group: 5,
-            method: b"GET",
+            method: Method::Get,
+            other_method: b"",
             path,
             virtual_host: b"example.com",
             port: 443,
@@ -355,6 +364,9 @@ mod tests {
         again.publish(ledger, &facts(b"/next"), Phase::Running);
         let next = &views(ledger)[0];
         assert_eq!((next.child, next.slot, &*next.path), (8, 0, &b"/next"[..]));
+        let other = RequestFacts { method: Method::Other, other_method: b"PROPFIND", ..facts(b"/") };
+        again.publish(ledger, &other, Phase::Running);
+        assert_eq!(views(ledger)[0].method, b"PROPFIND");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::group::{CLASSES, class};
 use super::times::{self, Part, WORDS};
-use super::{Ledger, Read, align};
+use super::{Ledger, Read, add, align};
 
 /// The row of a slot, or of a place that a child of Apache claims for embedded mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +74,13 @@ impl SlotRow {
     #[inline]
     pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, status: u16, bytes_in: u64, bytes_out: u64) {
         ledger.mark(self.head + TOUCHED, shard as u32);
-        let start = self.body + shard * SHARD;
-        ledger.add(start + class(status) - 1, 1);
+        let Some(counters) = ledger.array::<TIMES>(self.body + shard * SHARD) else { return };
+        add(&counters[class(status) - 1], 1);
         if bytes_in > 0 {
-            ledger.add(start + BYTES_IN, bytes_in);
+            add(&counters[BYTES_IN], bytes_in);
         }
         if bytes_out > 0 {
-            ledger.add(start + BYTES_OUT, bytes_out);
+            add(&counters[BYTES_OUT], bytes_out);
         }
     }
 
@@ -88,7 +88,9 @@ impl SlotRow {
     /// [`Self::count_ended`] for it, too.
     #[inline]
     pub fn count_time(self, ledger: Ledger<'_>, shard: usize, part: Part, micros: u64) {
-        times::count(ledger, self.body + shard * SHARD + TIMES + part as usize * WORDS, micros);
+        if let Some(distribution) = ledger.array(self.body + shard * SHARD + TIMES + part as usize * WORDS) {
+            times::count(distribution, micros);
+        }
     }
 
     /// Claims the place for the process `pid`. Returns whether it was free.

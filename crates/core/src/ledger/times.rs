@@ -1,6 +1,8 @@
 //! Distributions of times, in buckets.
 
-use super::{Ledger, Read};
+use std::sync::atomic::AtomicU64;
+
+use super::{Read, add};
 
 /// The upper bounds of the buckets, in microseconds, inclusive: those that OpenTelemetry's semantic
 /// conventions advise for durations of requests. One more bucket has no bound.
@@ -42,11 +44,11 @@ pub fn bucket(micros: u64) -> usize {
     BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len())
 }
 
-/// Counts a time, in microseconds, in the distribution at `start`.
+/// Counts a time, in microseconds, in a distribution.
 #[inline]
-pub(super) fn count(ledger: Ledger<'_>, start: usize, micros: u64) {
-    ledger.add(start + bucket(micros), 1);
-    ledger.add(start + BUCKETS, micros);
+pub(super) fn count(distribution: &[AtomicU64; WORDS], micros: u64) {
+    add(&distribution[bucket(micros).min(BUCKETS - 1)], 1);
+    add(&distribution[BUCKETS], micros);
 }
 
 /// Adds the distribution at `start` to `buckets` and their sum in microseconds.

@@ -97,7 +97,7 @@ impl<'r> Entry<'r> {
         let came = u64::try_from(request.time()).unwrap_or(0).saturating_mul(1000);
         // Others have the time of the client's request, of which they are a part.
         let start = if request.is_initial() { came } else { os::clock::nanoseconds() };
-        let method = request.method().unwrap_or_default();
+        let (method, other_method) = method(request);
         let (ledger, thread) = (child.ledger(), child.thread_place());
         let place = Place::claim(ledger, &child.requests, child.process, thread.row);
         if let Some(place) = place {
@@ -107,6 +107,7 @@ impl<'r> Entry<'r> {
                 start: (start / 1000).max(1),
                 group: group.head,
                 method,
+                other_method,
                 path: request.uri().unwrap_or_default(),
                 virtual_host: if is_virtual { server.name() } else { &[] },
                 port: if is_virtual { server.port() } else { 0 },
@@ -118,7 +119,7 @@ impl<'r> Entry<'r> {
             child,
             group,
             shard: thread.shard,
-            method: Method::of(method),
+            method,
             is_queued: target.is_some(),
             start,
             place,
@@ -289,6 +290,19 @@ impl<'r> Entry<'r> {
                 slot.count_time(ledger, shard, part, (nanos / 1000).min(micros));
             }
         }
+    }
+}
+
+/// Returns the method of a request, and its name if it is none that is known.
+#[inline]
+fn method(request: &Request) -> (Method, &[u8]) {
+    if request.is_get_or_head() {
+        return (if request.is_header_only() { Method::Head } else { Method::Get }, &[]);
+    }
+    let name = request.method().unwrap_or_default();
+    match Method::of(name) {
+        Method::Other => (Method::Other, name),
+        known => (known, &[]),
     }
 }
 
