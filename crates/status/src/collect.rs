@@ -300,7 +300,7 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use wsgi_core::ledger::{Directory, Ledger, Method, Place, RequestFacts, Wanted};
+    use wsgi_core::ledger::{Directory, EndedRequest, Ledger, Method, Place, RequestFacts, Wanted};
 
     use super::*;
     use crate::snapshot::Server;
@@ -391,8 +391,8 @@ mod tests {
     fn a_process_has_what_board_ledger_and_system_say() {
         let memory = Memory::new();
         let slot = memory.layout.groups[1].slots().next().expect("there are two");
-        slot.count_ended(memory.ledger(), 1, 503, 4, 8);
-        slot.count_time(memory.ledger(), 1, Part::Queue, 7_000);
+        let ended = EndedRequest { status: 503, bytes_in: 4, bytes_out: 8, ..EndedRequest::default() };
+        slot.count_ended(memory.ledger(), 1, &ended.with(Part::Queue, 7_000));
         let shop = memory.with(collect).groups.remove(0);
         let first = &shop.processes[0];
         assert_eq!((first.pid, first.state, first.resident), (501, State::Serving, 4096));

@@ -28,7 +28,7 @@ pub use group::{Cause, GroupRow};
 pub use history::HistorySample;
 pub use method::Method;
 pub use requests::{Phase, Place, RequestFacts, RequestRows, RequestView};
-pub use slot::{SlotRow, Traffic};
+pub use slot::{EndedRequest, SlotRow, Traffic};
 pub use times::{BOUNDS, BUCKETS, Part, bucket};
 
 /// The most shards.

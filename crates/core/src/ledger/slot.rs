@@ -15,6 +15,29 @@ pub struct SlotRow {
     pub body: usize,
 }
 
+/// A request that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EndedRequest {
+    /// Its status.
+    pub status: u16,
+    /// Bytes of its body that were read.
+    pub bytes_in: u64,
+    /// Bytes of the response's body that were sent.
+    pub bytes_out: u64,
+    /// The parts of its time, by [`Part`], in microseconds; `None` for what it did not get to.
+    pub times: [Option<u64>; Part::ALL.len()],
+}
+
+impl EndedRequest {
+    /// Returns the request with a part of its time.
+    #[must_use]
+    #[inline]
+    pub fn with(mut self, part: Part, micros: u64) -> Self {
+        self.times[part as usize] = Some(micros);
+        self
+    }
+}
+
 /// The counts of a slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -70,26 +93,23 @@ impl SlotRow {
         ledger.add(self.head + ACTIVE, u64::MAX);
     }
 
-    /// Counts a request that has ended, with the bytes of its body and its response's.
+    /// Counts a request that has ended.
     #[inline]
-    pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, status: u16, bytes_in: u64, bytes_out: u64) {
+    pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, request: &EndedRequest) {
         ledger.mark(self.head + TOUCHED, shard as u32);
-        let Some(counters) = ledger.array::<TIMES>(self.body + shard * SHARD) else { return };
-        add(&counters[class(status) - 1], 1);
-        if bytes_in > 0 {
-            add(&counters[BYTES_IN], bytes_in);
+        let Some(counters) = ledger.array::<SHARD>(self.body + shard * SHARD) else { return };
+        add(&counters[class(request.status) - 1], 1);
+        if request.bytes_in > 0 {
+            add(&counters[BYTES_IN], request.bytes_in);
         }
-        if bytes_out > 0 {
-            add(&counters[BYTES_OUT], bytes_out);
+        if request.bytes_out > 0 {
+            add(&counters[BYTES_OUT], request.bytes_out);
         }
-    }
-
-    /// Counts a part of the time of a request that has ended, in microseconds. Call
-    /// [`Self::count_ended`] for it, too.
-    #[inline]
-    pub fn count_time(self, ledger: Ledger<'_>, shard: usize, part: Part, micros: u64) {
-        if let Some(distribution) = ledger.array(self.body + shard * SHARD + TIMES + part as usize * WORDS) {
-            times::count(distribution, micros);
+        let (distributions, _) = counters[TIMES..].as_chunks::<WORDS>();
+        for (distribution, time) in distributions.iter().zip(&request.times) {
+            if let Some(micros) = time {
+                times::count(distribution, *micros);
+            }
         }
     }
 
@@ -161,10 +181,9 @@ mod tests {
         let (ledger, row) = row(&words);
         let read = |index: usize| ledger.load(index);
         assert_eq!(row.traffic(&read, 2), None);
-        row.count_ended(ledger, 0, 200, 0, 12);
-        row.count_time(ledger, 0, Part::Writing, 70);
-        row.count_ended(ledger, 1, 404, 5, 0);
-        row.count_time(ledger, 1, Part::Queue, 6_000);
+        let ended = |status| EndedRequest { status, ..EndedRequest::default() };
+        row.count_ended(ledger, 0, &EndedRequest { bytes_out: 12, ..ended(200).with(Part::Writing, 70) });
+        row.count_ended(ledger, 1, &EndedRequest { bytes_in: 5, ..ended(404).with(Part::Queue, 6_000) });
         let traffic = row.traffic(&read, 2).unwrap();
         assert_eq!((traffic.ended, traffic.bytes_in, traffic.bytes_out), ([0, 1, 0, 1, 0], 5, 12));
         let times: Vec<_> =

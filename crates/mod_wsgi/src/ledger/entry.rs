@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use bridge::Times;
 use httpd::{Request, Status};
-use wsgi_core::ledger::{Cause, GroupRow, Ledger, Method, Part, Phase, Place, RequestFacts, SlotRow};
+use wsgi_core::ledger::{Cause, EndedRequest, GroupRow, Ledger, Method, Phase, Place, RequestFacts, SlotRow};
 
 use super::{CHILD, ChildLedger};
 use crate::daemon::Target;
@@ -271,25 +271,32 @@ impl<'r> Entry<'r> {
             0 => 500,
             status => status,
         };
-        let micros = now.saturating_sub(open.start) / 1000;
-        open.group.count_ended(ledger, shard, open.method, status, micros);
+        let duration = now.saturating_sub(open.start) / 1000;
+        open.group.count_ended(ledger, shard, open.method, status, duration);
         let Some(slot) = open.slot.get() else { return };
-        slot.count_ended(ledger, shard, status, self.bytes_in.get(), self.bytes_out.get());
         // A process may say what it likes, but no part takes longer than the whole.
+        let part = |micros: u64| micros.min(duration);
         let times = self.times.get();
-        if times != Times::NONE {
-            let part = |part, time: u32| slot.count_time(ledger, shard, part, u64::from(time).min(micros));
-            if open.is_queued {
-                part(Part::Queue, times.queue);
-            }
-            part(Part::LockWait, times.lock_wait);
-            part(Part::Application, times.application);
-        }
-        for (part, nanos) in [(Part::Reading, self.reading.get()), (Part::Writing, self.writing.get())] {
-            if nanos > 0 {
-                slot.count_time(ledger, shard, part, (nanos / 1000).min(micros));
-            }
-        }
+        let of_host =
+            |micros: u32, is_known: bool| (is_known && times != Times::NONE).then(|| part(micros.into()));
+        let of_child = |nanos: u64| (nanos > 0).then(|| part(nanos / 1000));
+        slot.count_ended(
+            ledger,
+            shard,
+            &EndedRequest {
+                status,
+                bytes_in: self.bytes_in.get(),
+                bytes_out: self.bytes_out.get(),
+                // In the order of `Part`.
+                times: [
+                    of_host(times.queue, open.is_queued),
+                    of_host(times.lock_wait, true),
+                    of_host(times.application, true),
+                    of_child(self.reading.get()),
+                    of_child(self.writing.get()),
+                ],
+            },
+        );
     }
 }
 
