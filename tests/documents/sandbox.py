@@ -101,6 +101,8 @@ class Sandbox:
                 os.makedirs(path, exist_ok=True)
             elif name.endswith("/bin/python"):
                 self.make_environment(path.removesuffix("/bin/python"))
+            elif name.startswith("pip:") and self.settings.fast:
+                continue  # Nothing will run.
             elif name.startswith("pip:"):
                 # Packages that Python has where the page says nothing of one.
                 self.make_environment(self.path(".venv"), has_pip=True)
