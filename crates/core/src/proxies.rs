@@ -23,7 +23,7 @@ impl TrustedProxies {
     /// Returns whether one of them has a large part of all addresses there are.
     #[must_use]
     pub fn is_wide(&self) -> bool {
-        self.networks.iter().any(|network| network.bits() < 8)
+        self.networks.iter().any(Network::is_wide)
     }
 
     /// Returns whether `address` is one of them. What is not an IP address is not: names are never

@@ -222,5 +222,14 @@ fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
             ));
         }
     }
+    if proxies.is_wide() {
+        target.report(
+            Diagnostic::warning(format!(
+                "{} has a network of millions of addresses: whoever has one of them can claim to be any client",
+                TRUSTED_PROXIES.text()
+            ))
+            .remedy("name the addresses of the proxies only"),
+        );
+    }
     Ok(())
 }

@@ -424,6 +424,10 @@ fn trusted_lists_add_up_in_one_scope() {
     server.line("WSGITrustedProxies 10.0.0.1 192.168");
     server.line("WSGITrustedProxies ::1");
     server.line("WSGITrustedProxyHeaders X-Forwarded-For x-unknown");
+    for wide in ["0.0.0.0/0.0.0.0", "128.0.0.0/1", "10.0.0.1 2000::/3"] {
+        Server::default().warned(&format!("WSGITrustedProxies {wide}"), "a network of millions of addresses");
+    }
+    Server::default().line("WSGITrustedProxies 10.0.0.0/8 fc00::/7 127");
     let diagnostic =
         server.diagnostic(Scope::Main, "WSGITrustedProxyHeaders X_Real_IP X-Real-IP").unwrap().unwrap();
     assert!(

@@ -49,11 +49,12 @@ impl Network {
         }
     }
 
-    /// Returns the number of bits that its addresses have in common.
-    pub(crate) const fn bits(&self) -> u32 {
+    /// Returns whether it has more addresses than any network of proxies: those of private use are
+    /// `10.0.0.0/8` and `fc00::/7`.
+    pub(crate) const fn is_wide(&self) -> bool {
         match self {
-            Self::V4 { mask, .. } => mask.count_ones(),
-            Self::V6 { mask, .. } => mask.count_ones(),
+            Self::V4 { mask, .. } => mask.count_ones() < 8,
+            Self::V6 { mask, .. } => mask.count_ones() < 7,
         }
     }
 

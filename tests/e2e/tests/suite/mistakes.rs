@@ -82,6 +82,10 @@ const TOLD: &[(&str, &[&str])] = &[
     ("WSGIDaemonProcess shop\nWSGIScriptAlias /x /x process-group=shpo", &["'shpo'", "did you mean 'shop'?"]),
     ("WSGIDaemonProcess g threads=0\nWSGIScriptAlias /x /x process-group=g", &["'g'", "threads=0"]),
     (
+        "WSGITrustedProxies 0.0.0.0/0.0.0.0",
+        &["WSGITrustedProxies", "a network of millions", "name the addresses"],
+    ),
+    (
         "WSGIScriptAlias /x /x\nWSGIScriptAlias /x/y /y",
         &["No request comes to the alias of /x/y", "put this line above"],
     ),

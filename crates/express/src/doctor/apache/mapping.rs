@@ -10,6 +10,7 @@ use wsgi_core::diagnostic::Position;
 use wsgi_core::words::{Words, display};
 
 use super::line::Line;
+use super::section::Section;
 use super::system::Expression;
 
 /// A line that takes URLs.
@@ -67,6 +68,19 @@ impl Mapping {
             kind,
             is_exclusion: target == b"!",
             url: if is_match { Url::Match(Expression::new(&url)) } else { Url::Prefix(url) },
+            target,
+            position: line.position.clone(),
+        })
+    }
+
+    /// Returns the mapping of a location that is passed to another server.
+    pub(crate) fn of_section(section: &Section) -> Option<Self> {
+        let line = section.lines.iter().find(|line| line.is("ProxyPass"))?;
+        let target = line.word(0)?.into_owned();
+        Some(Self {
+            kind: Kind::Proxy,
+            is_exclusion: target == b"!",
+            url: Url::Prefix(section.location()?.to_owned()),
             target,
             position: line.position.clone(),
         })

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use wsgi_core::config::{DirectoryConfig, Effective, Global, Reviewed, ServerConfig};
-use wsgi_core::daemon::{NamedServer, ServerId};
+use wsgi_core::daemon::{DaemonGroup, NamedServer, ServerId};
 use wsgi_core::diagnostic::{Diagnostic, Position};
 use wsgi_core::directive::{Directive, Scope, Target};
 
@@ -80,7 +80,11 @@ impl Model {
 
     /// Returns the mappings of a host, in the order in which they are tried.
     pub(crate) fn mappings(&self, host: &Host) -> Vec<Mapping> {
-        let of = |host: &Host| host.lines.iter().filter_map(Mapping::of).collect::<Vec<_>>();
+        let of = |host: &Host| {
+            // A location that is passed on comes before all lines outside.
+            let locations = host.sections.iter().filter_map(Mapping::of_section);
+            locations.chain(host.lines.iter().filter_map(Mapping::of)).collect::<Vec<_>>()
+        };
         let mut mappings = of(host);
         if host.position.is_some() {
             mappings.extend(of(self.main()));
@@ -240,6 +244,13 @@ impl Builder<'_> {
         };
         if let Err(reason) = directive.apply(&mut target, &line.arguments) {
             self.model.refused.push((reason, line.position.clone()));
+            // The lines that name the group are not to blame.
+            let name = line.word(0).filter(|_| line.is("WSGIDaemonProcess")).unwrap_or_default();
+            if !name.is_empty() && self.model.global.daemon(&name).is_none() {
+                let group =
+                    DaemonGroup { position: line.position.clone(), ..DaemonGroup::new(&name, id(index)) };
+                self.model.global.daemons.push(group);
+            }
         }
     }
 }

@@ -127,9 +127,13 @@ impl Launcher {
         let (status, output, errors) = output(command.args(&arguments)).ok()?;
         let errors = display(&errors).into_owned();
         let complaint = (!status.success()).then(|| complaint(&errors));
-        // What this module warns of, and overlapping aliases, have checks of their own.
-        let is_new =
-            |line: &&str| line.contains(":warn] ") && !line.contains("[wsgi:") && !line.contains("AH00671");
+        // What this module warns of, overlapping aliases and a second module have checks of their own.
+        let is_new = |line: &&str| {
+            line.contains(":warn] ")
+                && !line.contains("[wsgi:")
+                && !line.contains("AH00671")
+                && !line.contains("AH01574: module wsgi_module")
+        };
         let warnings =
             errors.lines().filter(is_new).filter_map(|line| Some(line.rsplit_once("] ")?.1.to_owned()));
         let warnings = warnings.collect();

@@ -74,6 +74,14 @@ impl Section {
         })
     }
 
+    /// Returns the URL of a location, if it is no pattern.
+    pub(crate) fn location(&self) -> Option<&[u8]> {
+        match &self.subject {
+            Subject::Path(path) if self.kind == Kind::Location && !is_pattern(path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Returns whether it is the one for all directories.
     pub(crate) fn is_root(&self) -> bool {
         self.kind == Kind::Directory && matches!(&self.subject, Subject::Path(path) if &**path == b"/")

@@ -7,16 +7,18 @@ use std::path::Path;
 use std::process::Output;
 
 use e2e::Needs::{Daemon, Ours, Root};
-use e2e::{Server, Setup, Target, Test, on_one_mpm};
+use e2e::{Server, Setup, Target, Test, free_port, on_one_mpm, test};
 use serde_json::Value;
 
-use super::server::{allow, command};
+use super::server::{Site, account, allow, command, own_options};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(what_the_doctor_finds_is_what_happens, Daemon, Ours("doctor")),
     on_one_mpm!(faults_that_prevent_the_start_are_found, Daemon, Ours("doctor")),
     on_one_mpm!(modules_that_do_not_fit_are_found, Daemon, Ours("doctor")),
     on_one_mpm!(the_doctor_reads_what_apache_reads, Daemon, Ours("doctor")),
+    on_one_mpm!(a_layout_like_debian_s_is_sound, Daemon, Ours("doctor")),
+    test!(what_the_program_generates_is_sound, Daemon, Ours("doctor")),
     on_one_mpm!(ports_of_others_and_of_the_server_itself, Daemon, Ours("doctor")),
     on_one_mpm!(others_than_root_may_ask, Daemon, Ours("doctor"), Root("become somebody else")),
 ];
@@ -357,6 +359,117 @@ fn the_doctor_reads_what_apache_reads(setup: Setup) {
         });
         cases.check("as the doctor reads it", || assert_eq!(read, asked));
     });
+}
+
+/// Debian's main file, as far as it matters.
+const DEBIAN: &str = "\
+ServerRoot @ROOT@/etc
+DefaultRuntimeDir ${APACHE_RUN_DIR}
+PidFile ${APACHE_PID_FILE}
+Timeout 300
+KeepAlive On
+User ${APACHE_RUN_USER}
+Group ${APACHE_RUN_GROUP}
+ErrorLog ${APACHE_LOG_DIR}/error.log
+IncludeOptional mods-enabled/*.load
+IncludeOptional mods-enabled/*.conf
+Include ports.conf
+<Directory />
+\tOptions FollowSymLinks
+\tAllowOverride None
+\tRequire all denied
+</Directory>
+<Directory @ROOT@/htdocs/>
+\tRequire all granted
+</Directory>
+AccessFileName .htaccess
+<FilesMatch \"^\\.ht\">
+\tRequire all denied
+</FilesMatch>
+IncludeOptional conf-enabled/*.conf
+IncludeOptional sites-enabled/*.conf
+";
+
+const SITE: &str = "\
+<VirtualHost *:@TLS_PORT@>
+    ServerName shop.example
+    DocumentRoot @ROOT@/htdocs
+    Alias /static/ @ROOT@/htdocs/static/
+    WSGIDaemonProcess shop user=www-data request-timeout=60
+    WSGIProcessGroup shop
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIScriptAlias / @ROOT@/apps/app.wsgi
+    <Directory @ROOT@/apps>
+        <Files app.wsgi>
+            Require all granted
+        </Files>
+    </Directory>
+</VirtualHost>
+";
+
+const VARIABLES: &str = "\
+# Relies on where it is.
+export APACHE_RUN_USER=www-data APACHE_RUN_GROUP=www-data
+export APACHE_RUN_DIR=${APACHE_CONFDIR%/etc}/run APACHE_LOG_DIR=${APACHE_CONFDIR%/etc}/logs
+export APACHE_PID_FILE=$APACHE_RUN_DIR/apache2.pid
+";
+
+fn a_layout_like_debian_s_is_sound(setup: Setup) {
+    let setup = setup
+        .app("/", "app.wsgi", APP)
+        .file("htdocs/static/x.txt", "static")
+        .file("etc/apache2.conf", DEBIAN)
+        .file("etc/envvars", VARIABLES)
+        .file("etc/ports.conf", "Listen @TLS_PORT@\n<IfModule ssl_module>\nListen 443\n</IfModule>\n")
+        .file("etc/sites-enabled/shop.conf", SITE)
+        .file("etc/conf-enabled/security.conf", "ServerTokens OS\nTraceEnable Off\n");
+    setup.run(|server, cases| {
+        let lines = fs::read_to_string(server.path("httpd.conf")).unwrap_or_default();
+        for line in lines.lines().filter(|line| line.starts_with("LoadModule")) {
+            let name = line.split_whitespace().nth(1).unwrap_or_default();
+            server.write(&format!("etc/mods-enabled/{name}.load"), line);
+        }
+        server.write(
+            "etc/mods-enabled/wsgi.conf",
+            "<IfModule mod_wsgi.c>\nWSGISocketPrefix /run/wsgi\n</IfModule>\n",
+        );
+        let file = server.path("etc/apache2.conf");
+        for options in [&[][..], &["--httpd-executable", "/no/such/httpd"]] {
+            cases.check(&options.join(" "), || {
+                let (findings, status) = examine(&[], &file, options);
+                let faults: Vec<_> = findings.iter().filter(|finding| finding.severity != "note").collect();
+                assert!(faults.is_empty() && status == Some(0), "{faults:#?}");
+            });
+        }
+        cases.check("with a fault in a file that is included", || {
+            server.write("etc/sites-enabled/other.conf", "\n\nWSGIProcessGroup none\n");
+            let (findings, status) = examine(&[], &file, &[]);
+            let found = findings.iter().find(|finding| finding.check == "directives");
+            let found = found.unwrap_or_else(|| panic!("{findings:?}"));
+            assert!(found.line == 3 && found.text.contains("sites-enabled/other.conf"), "{found:?}");
+            assert_eq!(status, Some(0));
+        });
+    });
+}
+
+fn what_the_program_generates_is_sound() {
+    for options in [
+        &[][..],
+        &["--embedded-mode", "--server-mpm", "prefork", "--max-clients", "4", "--url-alias", "/data", "."],
+        &["--mount-point", "/shop", "--reload-on-changes", "--server-metrics", "--server-status"],
+        &["--auth-user-script", "app.wsgi", "--host-access-script", "app.wsgi", "--access-processes", "1"],
+    ] {
+        let site = Site::new();
+        let root = site.path("root");
+        let mut setup = command(&[]);
+        setup.args(["setup-server", "app.wsgi", "--host", "127.0.0.1", "--port", &free_port().to_string()]);
+        setup.arg("--server-root").arg(&root).args(own_options()).args(account()).args(options);
+        let output = setup.current_dir(site.path("")).output().unwrap_or_else(|error| panic!("{error}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (findings, status) = examine(&[], &root, &[]);
+        let faults: Vec<_> = findings.iter().filter(|finding| finding.severity != "note").collect();
+        assert!(faults.is_empty() && status == Some(0), "{options:?}: {faults:#?}");
+    }
 }
 
 fn ports_of_others_and_of_the_server_itself(setup: Setup) {

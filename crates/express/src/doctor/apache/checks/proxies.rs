@@ -13,8 +13,8 @@ use crate::doctor::finding::Finding;
 
 pub(super) const CHECK: Check = Check {
     name: "proxy-headers",
-    about: "Headers of proxies that are trusted too widely (`WSGITrustedProxyHeaders` without `WSGITrustedProxies`, or with networks of half the \
-            world; `RemoteIPHeader` without trusted proxies), so that every client can claim an address; and none that is trusted where a \
+    about: "Headers of proxies that are trusted too widely (`WSGITrustedProxyHeaders` without `WSGITrustedProxies`; \
+            `RemoteIPHeader` without trusted proxies), so that every client can claim an address; and none that is trusted where a \
             proxy must be in front, since the server listens on the loopback address only.",
     run: |subject| on(subject, check),
 };
@@ -50,24 +50,16 @@ struct Scope<'s> {
 
 fn too_wide(scope: &Scope<'_>, is_local: bool) -> Option<Finding> {
     let headers = scope.lines.iter().find(|line| line.is("WSGITrustedProxyHeaders"));
-    let proxies = scope.lines.iter().find(|line| line.is("WSGITrustedProxies"));
     let trusted = scope.settings.trusted_proxies.as_ref().or(scope.outer.trusted_proxies.as_ref());
-    if let (Some(headers), None, false) = (headers, trusted, is_local) {
-        return Some(
-            Finding::warning("the headers of proxies are believed whoever sends them")
-                .at(Some(&headers.place()))
-                .because("there is no WSGITrustedProxies: any client can claim another address, host name or https")
-                .remedy("name the proxies, as in `WSGITrustedProxies 10.0.0.7`, or let only them reach the port"),
-        );
-    }
-    let proxies = proxies?;
-    let is_wide = scope.settings.trusted_proxies.as_ref().is_some_and(|proxies| proxies.is_wide());
-    is_wide.then(|| {
-        Finding::warning("the headers of proxies are believed from almost everybody")
-            .at(Some(&proxies.place()))
-            .because(format!("{} is no network of proxies", String::from_utf8_lossy(&proxies.arguments)))
-            .remedy("name the addresses of the proxies only")
-    })
+    let (Some(headers), None, false) = (headers, trusted, is_local) else { return None };
+    Some(
+        Finding::warning("the headers of proxies are believed whoever sends them")
+            .at(Some(&headers.place()))
+            .because(
+                "there is no WSGITrustedProxies: any client can claim another address, host name or https",
+            )
+            .remedy("name the proxies, as in `WSGITrustedProxies 10.0.0.7`, or let only them reach the port"),
+    )
 }
 
 /// Returns what is wrong with `mod_remoteip`.

@@ -34,7 +34,7 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
             Finding::error("Apache refuses the configuration")
                 .at(complaint.position.as_ref().map(place).as_ref())
                 .because(&complaint.text)
-                .remedy(remedy(&complaint.text)),
+                .remedy(remedy(&complaint.text, configuration.module().is_some())),
         );
     }
     let warnings = word.iter().flat_map(|word| &word.warnings);
@@ -81,7 +81,10 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
 }
 
 /// Returns what to do about a message of Apache's.
-fn remedy(text: &str) -> &'static str {
+fn remedy(text: &str, has_module: bool) -> &'static str {
+    if has_module && text.contains("Invalid command 'WSGI") {
+        return "correct the name; or the module that is loaded is another one, or an older one, which has no such directive";
+    }
     for (sign, remedy) in [
         (
             "Invalid command 'WSGI",

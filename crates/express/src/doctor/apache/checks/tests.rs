@@ -161,6 +161,16 @@ fn urls_that_others_take() {
         &["warning", "ProxyPass URL !"],
         &["ProxyPassMatch ^/api http://h/\nAlias /static @/www/static\n"],
     );
+    let location = "<Location /api>\nProxyPass http://h/\n</Location>\n";
+    let sound = format!("WSGIScriptAlias / @/a.wsgi\n{location}");
+    check(
+        name,
+        &site,
+        &format!("{location}WSGIScriptAlias /api/x @/a.wsgi\n"),
+        4,
+        &["ProxyPass /api"],
+        &[&sound],
+    );
     check(name, &site, "Redirect permanent / https://h/\nWSGIScriptAlias / @/a.wsgi\n", 2, &["note: "], &[]);
     check(
         name,
@@ -188,6 +198,8 @@ fn urls_that_others_take() {
         lost[0].contains("/www/static is not served at /static") && lost[0].contains("add `Alias /static"),
         "{lost:?}"
     );
+    let slash = "DocumentRoot @/www\nWSGIScriptAlias / @/a.wsgi\nAlias /static/ @/www/static/\nAlias /robots.txt @/www/robots.txt\n";
+    assert_eq!(site.of("unserved-files", slash), [""; 0]);
     let served = "DocumentRoot @/www\nWSGIScriptAlias / @/a.wsgi\nAlias /static @/www/static\nAlias /robots.txt @/www/robots.txt\n";
     assert_eq!(site.of("unserved-files", served), [""; 0]);
     assert_eq!(site.of("unserved-files", "DocumentRoot @/www\nWSGIScriptAlias /shop @/a.wsgi\n"), [""; 0]);
@@ -245,7 +257,7 @@ fn headers_of_proxies() {
     check(name, &site, &format!("Listen 80\n<Location /x>\n{headers}</Location>\n"), 3, &["whoever"], &[]);
     for wide in ["0.0.0.0/0.0.0.0", "10.0.0.1 128.0.0.0/1", "2000::/3"] {
         let lines = format!("Listen 80\n{headers}WSGITrustedProxies {wide}\n");
-        check(name, &site, &lines, 3, &["from almost everybody"], &[]);
+        check("directives", &site, &lines, 3, &["a network of millions", "of the proxies only"], &[]);
     }
     check(
         name,
@@ -354,6 +366,11 @@ fn what_the_module_warns_of() {
         &[&own],
     );
     let refused = "WSGIDaemonProcess g threads=ten\n";
+    let follows = format!(
+        "{refused}WSGIScriptAlias / @/a.wsgi process-group=g application-group=a\nWSGIProcessGroup g\n"
+    );
+    assert_eq!(site.of(name, &follows), [""; 0], "the other lines are not to blame");
+    assert_eq!(site.of("syntax", &follows).len(), site.of("syntax", refused).len());
     let found = site.of("syntax", refused);
     assert!(found[0].contains("httpd.conf:1: error: Invalid threads 'ten'"), "{found:?}");
 }

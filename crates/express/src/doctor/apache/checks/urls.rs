@@ -101,8 +101,10 @@ fn unserved(configuration: &Configuration) -> Vec<Finding> {
                 continue;
             }
             let url = format!("/{name}");
+            // An alias may have a slash at its end.
+            let asked = if path.is_dir() { format!("{url}/") } else { url.clone() };
             let Some(taker) =
-                taking(mappings.iter(), url.as_bytes()).filter(|taker| taker.kind == Kind::Wsgi)
+                taking(mappings.iter(), asked.as_bytes()).filter(|taker| taker.kind == Kind::Wsgi)
             else {
                 continue;
             };
