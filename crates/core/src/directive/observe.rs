@@ -42,7 +42,7 @@ pub(super) const STUCK_TIMEOUT: Directive = Directive {
     default: "0",
     help: c"Log requests that hold their threads for longer than this, with their stacks.",
     doc: "\
-A request that has run for this long is logged once, as a warning, with the Python stack of its thread (`WSGI1070`). The request goes on; \
+A request that has run for this long is logged once, as a warning, with the Python stack of its thread. The request goes on; \
 `request-timeout=` of a group is what ends it. That holds for embedded mode, and for groups without `stuck-timeout=`. If code that is no Python holds \
 Python's lock all the time, the log says so instead of the stack. In seconds, or with a unit, such as `90s` or `2m`; 0 logs none.",
     support: Support::Supported,
