@@ -20,6 +20,9 @@ pub enum Form {
 /// The name by which the configuration knows embedded mode as a process group.
 const EMBEDDED: &str = "%{GLOBAL}";
 
+/// The beginning of the keys for programs.
+const PREFIX: &str = "WSGI";
+
 /// Renders the counts of process groups, for a page of mod_status. That of one virtual host may have
 /// none.
 #[must_use]
@@ -91,9 +94,9 @@ fn auto<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
         let name = name(group).replace(':', "_");
         for (key, _, count) in counts(group) {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "WSGI{key}[{name}]: {count}");
+            let _ = writeln!(text, "{PREFIX}{key}[{name}]: {count}");
         }
-        let _ = writeln!(text, "WSGIDuration[{name}]: {:.6}", group.durations().sum);
+        let _ = writeln!(text, "{PREFIX}Duration[{name}]: {:.6}", group.durations().sum);
     }
     text
 }
