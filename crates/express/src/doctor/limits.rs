@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use wsgi_core::codes::NO_PROCESS;
+
 use super::checks::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
@@ -198,7 +200,7 @@ fn tasks(subject: &Subject) -> Vec<Finding> {
     vec![
         Finding::error(format!("the server needs {needed} processes and threads, and may have {limit}"))
             .at(place)
-            .because("threads cannot be started: processes end with WSGI0001")
+            .because(format!("threads cannot be started: processes end with {NO_PROCESS}"))
             .remedy("raise TasksMax= of the service or pids.max of the container, or use fewer processes or threads"),
     ]
 }
