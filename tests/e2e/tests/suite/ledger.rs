@@ -313,6 +313,9 @@ fn requests_are_seen_while_they_are_under_way(setup: Setup) {
             let process = &group.processes[0];
             assert_eq!((process.busy, process.queued), (expected.0 as u64, expected.1 as u64));
             assert_eq!(group.queued, expected.1 as u64);
+            let (major, minor) = e2e::Interpreter::current().version;
+            assert_eq!(group.python, format!("{major}.{minor}"));
+            assert!(!group.user.is_empty() && group.scripts[0].ends_with("/apps/app.wsgi"), "{group:?}");
             assert!(process.resident > 1 << 20 && process.started > 1e9 && process.pid > 0, "{process:?}");
             open_gate(server, "one");
             for mut held in held {
