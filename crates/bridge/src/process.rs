@@ -22,6 +22,8 @@ pub struct Server {
     /// Writes the server's scoreboard (see [`scoreboard`](crate::scoreboard)) to `sink` before it
     /// returns. Writes nothing if the process must not see it, or there is none.
     pub scoreboard: unsafe extern "C" fn(sink: Sink<'_>),
+    /// Records that a script could not be imported: the cause in one line, and the traceback.
+    pub import_failed: unsafe extern "C" fn(text: Bytes<'_>, detail: Bytes<'_>),
 }
 
 impl Server {
@@ -36,6 +38,12 @@ impl Server {
     pub fn is_logged(&self, level: Level) -> bool {
         // SAFETY: the function has no precondition but the validity of its arguments.
         unsafe { (self.is_logged)(level as c_int) }
+    }
+
+    /// Records that a script could not be imported: the cause in one line, and the traceback.
+    pub fn import_failed(&self, text: &[u8], detail: &[u8]) {
+        // SAFETY: the function has no precondition but the validity of its arguments.
+        unsafe { (self.import_failed)(Bytes::new(text), Bytes::new(detail)) }
     }
 
     /// Returns the server's scoreboard, encoded. Returns `None` if the process must not see it, or

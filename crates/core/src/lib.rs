@@ -35,6 +35,7 @@ pub mod recent;
 pub mod response;
 pub mod script;
 pub mod syslog;
+pub mod tallies;
 pub mod telemetry;
 pub mod tracing;
 pub mod wire;

@@ -52,6 +52,7 @@ const HEADERS: i32 = 7;
 const LAYOUT: i32 = 8;
 const LEDGER: i32 = 9;
 const BOARD: i32 = 10;
+const TALLIES: i32 = 11;
 
 /// More than any plan.
 const LONGEST_PLAN: u64 = 1 << 24;
@@ -101,7 +102,10 @@ fn run() -> io::Result<()> {
     }
     if let Some(collector) = &plan.metrics {
         let delivery = Delivery::new("metrics", Client::new(collector, &headers), Arc::clone(&stop));
-        let map = || ServerState::map(&inherited(LAYOUT)?, &inherited(LEDGER)?, &inherited(BOARD)?);
+        let map = || {
+            let files = [inherited(LAYOUT)?, inherited(LEDGER)?, inherited(BOARD)?, inherited(TALLIES)?];
+            ServerState::map(files.each_ref())
+        };
         let state = plan.has_state.then(map).transpose()?;
         let work = metrics::Metrics::new(resource, plan.interval, delivery, state, Arc::clone(&counts));
         threads.push(spawn("metrics", move || work.run())?);

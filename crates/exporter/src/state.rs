@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use os::shared::{ReadOnlyLongWords, ReadOnlyWords};
+use status::layout::GroupLayout;
 use status::{Layout, Snapshot, Source};
+use wsgi_core::tallies;
 use wsgi_core::wire::board;
 
 /// More than any layout.
@@ -16,6 +18,7 @@ pub(crate) struct ServerState {
     layout: Layout,
     ledger: ReadOnlyLongWords,
     board: ReadOnlyWords,
+    tallies: ReadOnlyLongWords,
 }
 
 impl ServerState {
@@ -23,12 +26,14 @@ impl ServerState {
     ///
     /// # Errors
     /// It is not what it should be, or the system refuses.
-    pub(crate) fn map(layout: &OwnedFd, ledger: &OwnedFd, board: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn map([layout, ledger, board, tallies]: [&OwnedFd; 4]) -> io::Result<Self> {
         let layout = Layout::from_bytes(&os::message::read(layout, LONGEST_LAYOUT)?)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let ledger = ReadOnlyLongWords::map(ledger, layout.words)?;
         let board = ReadOnlyWords::map(board, board::words(layout.slots))?;
-        Ok(Self { layout, ledger, board })
+        let rows: Vec<_> = layout.groups.iter().flat_map(GroupLayout::tallies).collect();
+        let tallies = ReadOnlyLongWords::map(tallies, tallies::words_for(&rows))?;
+        Ok(Self { layout, ledger, board, tallies })
     }
 
     /// Returns the time at which the server was started, in nanoseconds since the epoch.
@@ -43,6 +48,7 @@ impl ServerState {
             now: now / 1_000,
             ledger: &|index| self.ledger.load(index),
             board: &|index| self.board.load(index),
+            tallies: &|index| self.tallies.load(index),
             usage: &os::usage::of_process,
         })
     }

@@ -15,6 +15,7 @@ mod entry;
 mod environ;
 mod errors;
 mod events;
+mod failed_imports;
 mod input;
 mod interpreters;
 mod lacking;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bridge::{Lease, Level, RequestFacts, flag};
 use python::{Exception, Object, Python, Raised, Result};
 
+use crate::failed_imports;
 use crate::loading::Loading;
 use crate::mode::{ChangedScript, FailedScript, LoadedVersion};
 use crate::process;
@@ -389,6 +390,7 @@ impl Script<'_> {
         }
         let text = String::from_utf8_lossy(self.path);
         requester.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
+        failed_imports::tell(py, state, self.path, mtime, what, &exception);
         match requester {
             Requester::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
             Requester::Server => {

@@ -52,10 +52,24 @@ fn a_failed_import_is_tried_again_by_others_only() {
     let scripts = vec![served, wanted];
     let asks = Report::Replace { reason: Reason::ScriptReload, scripts: scripts.clone() };
     assert_eq!(process.report(), Some(asks.clone()), "and not for maximum-requests");
+    let told = process.failed_imports.take();
+    assert_eq!(told.len(), 1, "once for each version: {told:?}");
+    let (text, detail) = &told[0];
+    let headline = format!(
+        "The script file '{}' raised an exception when it was executed: OSError: try 1",
+        broken.display()
+    );
+    assert_eq!(*text, headline);
+    assert!(
+        detail.starts_with("Traceback (most recent call last)") && detail.ends_with("OSError: try 1"),
+        "{detail}"
+    );
 
     let mut successor = Plan { scripts, ..Plan::default() }.start();
     assert_eq!(successor.ended().code(), Some(3));
     assert!(successor.log().contains("OSError: try 1"), "{}", successor.log());
+    assert_eq!(successor.report(), None);
+    assert_eq!(successor.failed_imports.borrow().len(), 1, "before its end");
     process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
     let kept = connection.answer(b"");
     assert_eq!((kept.outcome, kept.log.len()), (Some(500), 1), "{kept:?}");

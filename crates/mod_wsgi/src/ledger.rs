@@ -193,6 +193,7 @@ pub(crate) fn snapshot() -> Option<Snapshot> {
         now: now(),
         ledger: &|index| ledger.load(index),
         board: &daemon::board_word,
+        tallies: &daemon::tallies::word,
         usage: &os::usage::of_process,
     });
     snapshot.server.dropped_spans = tracing::dropped_spans();
@@ -201,15 +202,25 @@ pub(crate) fn snapshot() -> Option<Snapshot> {
 
 /// Records that Python could not be started in this child.
 pub(crate) fn on_failed_start(text: &str) {
+    record(EventKind::FailedStart, text.as_bytes(), &[]);
+}
+
+/// Records that a script could not be imported in this child, with the traceback.
+pub(crate) fn on_failed_import(text: &[u8], detail: &[u8]) {
+    record(EventKind::FailedImport, text, detail);
+}
+
+fn record(kind: EventKind, text: &[u8], detail: &[u8]) {
     let Some(Some(child)) = CHILD.get() else { return };
     child.layout.events().record(
         child.ledger(),
         &LedgerEvent {
             time: now(),
-            kind: EventKind::FailedStart,
+            kind,
+            group: Vec::new(),
             pid: child.process,
-            text: text.as_bytes().to_vec(),
-            detail: Vec::new(),
+            text: text.to_vec(),
+            detail: detail.to_vec(),
         },
     );
 }
@@ -224,6 +235,7 @@ pub(crate) fn monitor() {
         now: now(),
         ledger: &|index| ledger.load(index),
         board: &|_| 0,
+        tallies: &|_| 0,
         usage: &|_| None,
     });
     for (index, sample) in samples {
@@ -267,6 +279,7 @@ pub(crate) fn child_ended(server: &Server, process: u32) {
             &LedgerEvent {
                 time: now(),
                 kind: EventKind::Crash,
+                group: Vec::new(),
                 pid: process,
                 text: first.as_bytes().to_vec(),
                 detail: of_embedded[1..].join("\n").into_bytes(),

@@ -103,6 +103,7 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
     config::review(server);
     permits::prepare(server, info);
     termination::prepare(server, info);
+    daemon::tallies::prepare(server, info);
     ledger::prepare(server, info);
     daemon::start(server, info)?;
     // Meanwhile the new processes start.

@@ -60,6 +60,7 @@ pub(crate) struct ExporterFiles {
 pub(crate) struct StateFiles {
     pub(crate) layout: OwnedFd,
     pub(crate) ledger: OwnedFd,
+    pub(crate) tallies: OwnedFd,
 }
 
 /// The part of the children: which requests have spans, and where those go.
@@ -157,7 +158,7 @@ fn open_headers(server: &Server, path: &[u8]) -> Option<OwnedFd> {
 fn state_files() -> Option<StateFiles> {
     let (ledger, layout) = ledger::for_reader()?;
     let layout = os::message::file(c"mod_wsgi layout", &layout).ok()?;
-    Some(StateFiles { layout, ledger })
+    Some(StateFiles { layout, ledger, tallies: daemon::tallies::for_reader()? })
 }
 
 /// Returns the number of spans that were lost, since the start of the server.

@@ -116,6 +116,13 @@ impl Child {
     }
 }
 
+/// Returns the name of a signal, such as `SIGSEGV`; `other` if it has none.
+#[must_use]
+pub fn signal_name(number: u8) -> String {
+    Signal::try_from(c_int::from(number))
+        .map_or_else(|_| "other".to_owned(), |signal| signal.as_str().to_owned())
+}
+
 /// Checks whether the kernel can wait for processes by descriptor.
 ///
 /// # Errors

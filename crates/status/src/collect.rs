@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use wsgi_core::ledger::{
     self, BUCKETS, Cause, HistorySample, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
 };
+use wsgi_core::tallies::{self, TallyRow};
+use wsgi_core::wire::Reason;
 use wsgi_core::wire::board::{self, slot};
+
+use os::process::signal_name;
 
 use crate::layout::{GroupLayout, Layout};
 use crate::snapshot::{
@@ -23,6 +27,8 @@ pub struct Source<'a> {
     pub ledger: Read<'a>,
     /// The words of the board; 0 for all that there are not.
     pub board: &'a dyn Fn(usize) -> u32,
+    /// The words of the tallies; 0 for all that there are not.
+    pub tallies: Read<'a>,
     /// What the system says of a process; `None` if it says nothing.
     pub usage: &'a dyn Fn(u32) -> Option<os::usage::OtherProcess>,
 }
@@ -43,7 +49,7 @@ pub fn collect(source: &Source<'_>) -> Snapshot {
         scope: None,
         server: layout.server.clone(),
         groups: groups.collect(),
-        events: embedded_events(source),
+        events: events(source),
         warnings: layout.warnings.clone(),
     }
 }
@@ -126,9 +132,17 @@ fn daemon_process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: 
         board::State::Dormant => State::Dormant,
         board::State::Cut => State::Cut,
     };
+    let row_of_tallies = layout.tallies.get(index).map(|row| TallyRow(*row));
+    let tallies = row_of_tallies.map(|row| row.tallies(source.tallies)).unwrap_or_default();
+    let named = |(reason, count): (Reason, u64)| (reason.name().to_owned(), count);
     Process {
         state,
         lacks_import: word(slot::LACKS_IMPORT) != 0,
+        restarts: tallies.ended.into_iter().map(named).collect(),
+        crashes: tallies.crashed.into_iter().map(|(signal, count)| (signal_name(signal), count)).collect(),
+        exits: tallies.exits,
+        failed_reloads: tallies.failed_reloads,
+        failed_starts: tallies.failed_starts,
         ..process(source, layout, index, row, word(slot::PID))
     }
 }
@@ -225,14 +239,20 @@ fn requests(
     described.collect()
 }
 
-fn embedded_events(source: &Source<'_>) -> Vec<Event> {
-    let events = source.layout.events().last(source.ledger);
+/// Returns the last events of embedded mode and of all process groups, newest first.
+fn events(source: &Source<'_>) -> Vec<Event> {
+    let mut events = source.layout.events().last(source.ledger);
+    events.extend(tallies::EVENTS.last(source.tallies));
+    events.sort_by_key(|event| std::cmp::Reverse(event.time));
     let events = events.into_iter().map(|event| Event {
         time: seconds(event.time),
-        group: String::new(),
+        group: text(&event.group),
         kind: match event.kind {
             ledger::EventKind::Crash => EventKind::Crash,
             ledger::EventKind::FailedStart => EventKind::FailedStart,
+            ledger::EventKind::FailedReload => EventKind::FailedReload,
+            ledger::EventKind::FailedImport => EventKind::FailedImport,
+            ledger::EventKind::Stuck => EventKind::Stuck,
         },
         pid: event.pid,
         text: text(&event.text),
@@ -340,6 +360,7 @@ mod tests {
                     slot::STATE => board::State::Serving.word(),
                     _ => 0,
                 },
+                tallies: &|_| 0,
                 usage: &|pid| {
                     (pid == 501).then_some(os::usage::OtherProcess { resident: 4096, ..Default::default() })
                 },
@@ -454,6 +475,7 @@ mod tests {
             &ledger::LedgerEvent {
                 time: 5_000_000,
                 kind: ledger::EventKind::Crash,
+                group: Vec::new(),
                 pid: 33,
                 text: b"text".to_vec(),
                 detail: Vec::new(),

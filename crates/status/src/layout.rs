@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use wsgi_core::ledger::{Directory, EventRing, GroupRow, GroupRows, RequestRows, SlotRow};
 
+use wsgi_core::tallies::TallyRow;
+
 use crate::snapshot::{Mode, Server};
 
 /// What a server consists of.
@@ -59,6 +61,8 @@ pub struct GroupLayout {
     pub row: [usize; 2],
     /// Heads and bodies of the rows of its slots, or of the places of Apache's children.
     pub slots: Vec<[usize; 2]>,
+    /// The rows of the tallies of its slots; none in embedded mode.
+    pub tallies: Vec<u32>,
 }
 
 impl Layout {
@@ -109,6 +113,11 @@ impl GroupLayout {
     #[must_use]
     pub const fn row(&self) -> GroupRow {
         GroupRow { head: self.row[0], body: self.row[1] }
+    }
+
+    /// Returns the rows of the tallies of its slots.
+    pub fn tallies(&self) -> impl Iterator<Item = TallyRow> + '_ {
+        self.tallies.iter().map(|row| TallyRow(*row))
     }
 
     /// Returns the rows of its slots, or of the places of Apache's children.

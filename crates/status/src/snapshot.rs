@@ -228,6 +228,8 @@ pub struct Process {
     pub exits: u64,
     /// Successors that did not become ready, so that the former process went on.
     pub failed_reloads: u64,
+    /// Processes that could not be started, or ended before they were ready.
+    pub failed_starts: u64,
     /// True if it could not import a script that the configuration names.
     pub lacks_import: bool,
 }

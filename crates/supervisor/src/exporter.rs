@@ -67,7 +67,7 @@ pub(crate) struct ExporterParts {
     /// The file of headers, if it has one.
     pub(crate) headers: Option<OwnedFd>,
     /// Layout, ledger and board, if it has metrics.
-    pub(crate) state: Option<[OwnedFd; 3]>,
+    pub(crate) state: Option<[OwnedFd; 4]>,
 }
 
 /// The exporter.

@@ -12,6 +12,7 @@ use wsgi_core::wire::board::words;
 use wsgi_core::wire::launch::LaunchPlan;
 
 use crate::exporter::ExporterParts;
+use crate::record::Record;
 
 /// Everything that the supervisor works with.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Inheritance {
     pub(crate) scoreboard: Option<OwnedFd>,
     /// The exporter of OpenTelemetry, if there is one.
     pub(crate) exporter: Option<ExporterParts>,
+    /// The record of what becomes of processes.
+    pub(crate) record: Record,
 }
 
 impl Inheritance {
@@ -68,17 +71,21 @@ impl Inheritance {
             let mut take = || inherited(next()?);
             let (program, spans, counts) = (take()?, take()?, take()?);
             let headers = plan.has_headers_file.then(&mut take).transpose()?;
-            let state = plan.has_state.then(|| io::Result::Ok([take()?, take()?, take()?])).transpose()?;
+            let state =
+                plan.has_state.then(|| io::Result::Ok([take()?, take()?, take()?, take()?])).transpose()?;
             Ok(ExporterParts { plan, program, spans, counts, headers, state })
         });
         let exporter = exporter.transpose()?;
+        let rows = plan.tallies();
+        let record =
+            if rows.is_empty() { Record::default() } else { Record::map(inherited(next()?)?, rows)? };
         let hosts = std::mem::take(&mut plan.hosts);
         let hosts = hosts.into_iter().map(|name| Ok((name, inherited(next()?)?)));
         let hosts = hosts.collect::<io::Result<Vec<_>>>()?;
         if plan.groups.iter().any(|group| group.log as usize >= logs.len()) {
             return Err(invalid("a process group has no log"));
         }
-        Ok(Self { control, plan, board, hosts, logs, slots, scoreboard, exporter })
+        Ok(Self { control, plan, board, hosts, logs, slots, scoreboard, record, exporter })
     }
 }
 

@@ -22,6 +22,7 @@ mod pool_runner;
 mod preparation;
 mod process;
 mod program;
+mod record;
 mod relay;
 mod slot;
 mod slot_runner;

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use os::process::Child;
+use wsgi_core::ledger::LONGEST_DETAIL;
 use wsgi_core::wire::control::{Report, Script};
 
 use crate::bucket::Bucket;
@@ -48,6 +49,15 @@ pub(crate) struct Process {
     pub(crate) outdates: Option<Number>,
     /// It could not import a script that the configuration names.
     pub(crate) lacks_import: bool,
+    /// The first script that it could not import, while it is to be a successor.
+    pub(crate) failed_import: Option<FailedImport>,
+}
+
+/// A script that a process could not import, as it says.
+#[derive(Debug)]
+pub(crate) struct FailedImport {
+    pub(crate) text: Box<[u8]>,
+    pub(crate) detail: Box<[u8]>,
 }
 
 /// A process that is being forked from a template, and has not made itself known.
@@ -74,6 +84,16 @@ pub(crate) struct AbandonedProcess {
     pub(crate) output: relay::Id,
 }
 
+impl FailedImport {
+    /// Takes what a process has said, which may be anything.
+    pub(crate) fn new(text: &[u8], detail: &[u8]) -> Self {
+        let shown = |byte: &u8| if byte.is_ascii_control() && *byte != b'\n' { b'?' } else { *byte };
+        let text = text.iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
+        let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
+        Self { text: text.collect(), detail: detail.iter().map(shown).collect() }
+    }
+}
+
 impl Process {
     pub(crate) const fn new(
         key: Key,
@@ -97,6 +117,7 @@ impl Process {
             template: 0,
             outdates: None,
             lacks_import: false,
+            failed_import: None,
         }
     }
 

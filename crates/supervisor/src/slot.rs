@@ -12,7 +12,9 @@ use wsgi_core::codes::{
     CONTROL_SOCKET_CLOSED, Code, NOT_READY_IN_TIME, PROCESS_DIED, PROCESS_KILLED, PROCESS_STUCK,
     PROCESSES_END_AT_ONCE, SUCCESSOR_FAILED,
 };
+use wsgi_core::ledger::EventKind;
 use wsgi_core::lifecycle::Reason;
+use wsgi_core::tallies::Tally;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
 use wsgi_core::wire::exit;
@@ -113,6 +115,10 @@ pub(crate) enum Action {
     Kill(Key),
     /// Write to the log.
     Log(Level, String),
+    /// Count the end of a process, or of an attempt to have one.
+    Tally(Tally),
+    /// Record what happened to the process with this id (0: there was none), with the cause.
+    Record(EventKind, i32, String),
 }
 
 /// A slot.
@@ -319,7 +325,7 @@ impl Slot {
         let Some(old) = self.current.take() else { return };
         let text = format!("process {} has nothing more to do, and is ended", old.pid);
         actions.push(Action::Log(Level::Info, text));
-        self.drain(old, self.rules.graceful, now, actions);
+        self.drain(old, Reason::InactivityTimeout, self.rules.graceful, now, actions);
         self.fall_asleep();
     }
 
@@ -359,9 +365,15 @@ impl Slot {
     fn not_spawned(&mut self, key: Key, now: u64, actions: &mut Vec<Action>) {
         if self.is_successor(key) {
             self.successor = None;
-            self.continue_without_successor("its successor could not be started", actions);
+            let text = "its successor could not be started";
+            actions.push(Action::Tally(Tally::FailedReload));
+            actions.push(Action::Record(EventKind::FailedReload, 0, text.to_owned()));
+            self.continue_without_successor(text, actions);
         } else if self.is_current(key) {
             self.current = None;
+            actions.push(Action::Tally(Tally::FailedStart));
+            let text = "a process could not be started".to_owned();
+            actions.push(Action::Record(EventKind::FailedStart, 0, text));
             let delay = self.starts.delay_after(Ending::Failed, false, 0, now);
             if delay > 0 {
                 let text = format!("the next try to start a process is in {} s", delay.div_ceil(1_000));
@@ -373,9 +385,10 @@ impl Slot {
 
     fn ready(&mut self, key: Key, now: u64, actions: &mut Vec<Action>) {
         if self.is_successor(key) {
+            let reason = self.reason_of(key).unwrap_or(Reason::ShutdownSignal);
             let old = std::mem::replace(&mut self.current, self.successor.take());
             if let Some(old) = old {
-                self.drain(old, self.grace, now, actions);
+                self.drain(old, reason, self.grace, now, actions);
             }
         }
         let Some(process) = self.starting(key) else { return };
@@ -385,17 +398,24 @@ impl Slot {
         actions.push(Action::Order(key, Order::Serve));
     }
 
-    fn drain(&mut self, old: Process, grace: u64, now: u64, actions: &mut Vec<Action>) {
+    fn drain(&mut self, old: Process, reason: Reason, grace: u64, now: u64, actions: &mut Vec<Action>) {
         let order = Order::Drain(u32::try_from(grace).unwrap_or(u32::MAX));
         actions.push(Action::Order(old.key, order));
-        self.expect_exit(&old, self.rules.end(now, grace), now, actions);
+        self.expect_exit(&old, reason, self.rules.end(now, grace), now, actions);
     }
 
     /// Records that a process is on its way out. If too many are, the oldest is killed, whatever
     /// time it has.
-    fn expect_exit(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
+    fn expect_exit(
+        &mut self,
+        process: &Process,
+        reason: Reason,
+        end: Option<u64>,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
         let Process { key, pid, .. } = *process;
-        self.exiting.push(ExitingProcess { key, pid, end, is_killed: false, is_stuck: false });
+        self.exiting.push(ExitingProcess { key, pid, reason, end, is_killed: false, is_stuck: false });
         if self.phase == Phase::Over {
             // None is started any more.
             return;
@@ -472,7 +492,7 @@ impl Slot {
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
         let (pid, name, lived) = (old.pid, reason.name(), now - old.since);
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({name})")));
-        self.expect_exit(&old, self.rules.end(now, 0), now, actions);
+        self.expect_exit(&old, reason, self.rules.end(now, 0), now, actions);
         let is_idle = reason == Reason::InactivityTimeout && old.is_serving;
         if self.rules.is_elastic && is_idle && self.successor.is_none() {
             return self.fall_asleep();
@@ -511,13 +531,23 @@ impl Slot {
 
     fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
         if let Some(at) = self.exiting.iter().position(|exiting| exiting.key == key) {
-            let pid = self.exiting.remove(at).pid;
+            let ExitingProcess { pid, reason, is_killed, .. } = self.exiting.remove(at);
             // A process that is told to end while its Python starts does not know yet what the
             // signal means.
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
             let is_crash = matches!(exit, Exit::Signal(..)) && !is_asked;
             let text = format!("process {pid} has ended: {exit}");
+            let is_kill =
+                matches!(exit, Exit::Signal(number, _) if i32::from(number) == Signal::SIGKILL as i32);
+            match exit {
+                Exit::Signal(number, _) if is_crash && !(is_killed && is_kill) => {
+                    actions.push(Action::Tally(Tally::Crashed(number)));
+                    actions.push(Action::Record(EventKind::Crash, pid, text.clone()));
+                }
+                Exit::Status(1..) => actions.push(Action::Tally(Tally::Exited)),
+                _ => actions.push(Action::Tally(Tally::Ended(reason))),
+            }
             actions.push(if is_crash { message(PROCESS_DIED, text) } else { Action::Log(Level::Info, text) });
         } else if let Some(process) = self.successor.take_if(|process| process.key == key) {
             let reason = if exit == NOT_IMPORTED {
@@ -527,6 +557,11 @@ impl Slot {
             };
             let (pid, old) = (process.pid, self.current_pid());
             let text = format!("process {old} goes on, {reason} (process {pid})");
+            if exit != NOT_IMPORTED {
+                actions.extend(tally_of_death(exit));
+            }
+            actions.push(Action::Tally(Tally::FailedReload));
+            actions.push(Action::Record(EventKind::FailedReload, pid, text.clone()));
             actions.push(message(SUCCESSOR_FAILED, text));
             self.continue_without_successor(&reason, actions);
         } else if let Some(process) = self.current.take_if(|process| process.key == key) {
@@ -552,16 +587,25 @@ impl Slot {
         let pid = process.pid;
         let text = format!("process {pid} has died{when}: {exit}{then}");
         let is_expected = exit.is_success();
+        actions.extend(tally_of_death(exit));
+        if !process.is_serving && !is_expected {
+            actions.push(Action::Tally(Tally::FailedStart));
+        }
+        if !is_expected {
+            let kind = if process.is_serving { EventKind::Crash } else { EventKind::FailedStart };
+            actions.push(Action::Record(kind, pid, text.clone()));
+        }
         actions.push(if is_expected { Action::Log(Level::Info, text) } else { message(PROCESS_DIED, text) });
         self.refill(delay, now, actions);
     }
 
     fn unused(&mut self, now: u64, actions: &mut Vec<Action>) {
         for process in self.take_processes(actions) {
+            let reason = Reason::ShutdownSignal;
             if process.is_serving && !self.rules.is_service {
-                self.drain(process, self.rules.graceful, now, actions);
+                self.drain(process, reason, self.rules.graceful, now, actions);
             } else {
-                self.terminate(&process, self.rules.end(now, 0), now, actions);
+                self.terminate(&process, reason, self.rules.end(now, 0), now, actions);
             }
         }
     }
@@ -588,13 +632,13 @@ impl Slot {
             actions.push(Action::Terminate(exiting.key));
         }
         for process in self.take_processes(actions) {
-            self.terminate(&process, end, now, actions);
+            self.terminate(&process, Reason::ShutdownSignal, end, now, actions);
         }
     }
 
     fn kill(&mut self, now: u64, actions: &mut Vec<Action>) {
         for process in self.take_processes(actions) {
-            self.expect_exit(&process, None, now, actions);
+            self.expect_exit(&process, Reason::ShutdownSignal, None, now, actions);
         }
         actions.extend(self.exiting.iter_mut().map(|exiting| exiting.kill(now)));
     }
@@ -613,9 +657,16 @@ impl Slot {
         processes.into_iter()
     }
 
-    fn terminate(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
+    fn terminate(
+        &mut self,
+        process: &Process,
+        reason: Reason,
+        end: Option<u64>,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
         actions.push(Action::Terminate(process.key));
-        self.expect_exit(process, end, now, actions);
+        self.expect_exit(process, reason, end, now, actions);
     }
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
@@ -644,34 +695,42 @@ impl Slot {
         if let Some(successor) =
             self.successor.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
         {
-            let reason = if is_due(successor.lost) {
-                "its successor closed its control socket"
+            let (end, reason) = if is_due(successor.lost) {
+                (Reason::SignalPipeError, "its successor closed its control socket")
             } else {
-                "its successor was not ready in time"
+                (Reason::StartupTimeout, "its successor was not ready in time")
             };
             let (pid, old) = (successor.pid, self.current_pid());
             let text = format!("process {old} goes on, {reason} (process {pid})");
+            actions.push(Action::Tally(Tally::FailedReload));
+            actions.push(Action::Record(EventKind::FailedReload, pid, text.clone()));
             actions.push(message(SUCCESSOR_FAILED, text));
             self.continue_without_successor(reason, actions);
-            self.terminate(&successor, Some(now + DEFAULT_SHUTDOWN), now, actions);
+            self.terminate(&successor, end, Some(now + DEFAULT_SHUTDOWN), now, actions);
         }
         if let Some(process) =
             self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
         {
-            let (code, what) = if is_due(process.lost) {
+            let (reason, code, what) = if is_due(process.lost) {
                 (
+                    Reason::SignalPipeError,
                     CONTROL_SOCKET_CLOSED,
                     "has closed its control socket, as an application does that closes descriptors it did not open",
                 )
             } else {
                 (
+                    Reason::StartupTimeout,
                     NOT_READY_IN_TIME,
                     "was not ready in time (startup-timeout=, a minute at least): an import hangs, or takes too long",
                 )
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
+            if !process.is_serving {
+                actions.push(Action::Tally(Tally::FailedStart));
+                actions.push(Action::Record(EventKind::FailedStart, process.pid, text.clone()));
+            }
             actions.push(message(code, text));
-            self.terminate(&process, Some(now + DEFAULT_SHUTDOWN), now, actions);
+            self.terminate(&process, reason, Some(now + DEFAULT_SHUTDOWN), now, actions);
             let delay = self.delay_after(&process, now);
             self.refill(delay, now, actions);
         }
@@ -685,6 +744,15 @@ impl Slot {
         } else if is_due(self.respawn) {
             self.start(now, actions);
         }
+    }
+}
+
+/// Returns the tally of a process that has ended though nobody had told it to.
+fn tally_of_death(exit: Exit) -> Option<Action> {
+    match exit {
+        Exit::Signal(number, _) => Some(Action::Tally(Tally::Crashed(number))),
+        Exit::Status(1..) => Some(Action::Tally(Tally::Exited)),
+        Exit::Status(0) => None,
     }
 }
 

@@ -13,16 +13,19 @@ use os::process::{Child, Exit, Signal};
 use os::shared::{ReadOnlyWords, Words};
 use os::spawn::{Launched, Limit};
 use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED, TOO_LITTLE_MEMORY};
+use wsgi_core::ledger::EventKind;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::launch::Group;
 use wsgi_core::wire::{channel, exit};
 
+use crate::bucket::Bucket;
 use crate::ends::{Ends, Given};
 use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
-use crate::process::{AbandonedProcess, BATCH, Process, UnbornProcess};
+use crate::process::{AbandonedProcess, BATCH, FailedImport, Process, UnbornProcess};
 use crate::program::{self, Obstacle};
+use crate::record::Record;
 use crate::relay::{Destination, Relay};
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::template::{self, Number, Request};
@@ -31,6 +34,12 @@ use crate::watch::Token;
 /// The time in milliseconds that a page has to say that nothing runs, until a retired slot is taken
 /// for unused.
 const UNUSED_AFTER: u64 = 30_000;
+
+/// The budget for failed imports that processes of a slot have recorded: eight at a stretch; in the
+/// long run one in ten seconds.
+const IMPORT_BUDGET: u64 = 80_000;
+/// The price of one.
+const IMPORT_PRICE: u64 = 10_000;
 
 /// The context that all slot runners share.
 #[derive(Debug)]
@@ -44,6 +53,7 @@ pub(crate) struct Context {
     pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     pub(crate) relay: &'static Relay,
     pub(crate) scoreboard: Option<OwnedFd>,
+    pub(crate) record: Record,
     /// The supervisor's own environment.
     pub(crate) environment: Vec<CString>,
     /// The limit on descriptors of processes: the one before the supervisor raised its own.
@@ -73,6 +83,12 @@ pub(crate) struct SlotRunner {
     /// The flags that the channel is watched for.
     watched: Option<EpollFlags>,
     retired: Option<RetiredState>,
+    /// The reason why the process of the event that is handled could not be started.
+    cause: Option<String>,
+    /// What is known of the end of the process of that event: a traceback, or its stacks.
+    detail: Vec<u8>,
+    /// Bounds the failed imports that processes have recorded.
+    imports: Bucket,
 }
 
 /// A sign that comes through the channel of a dormant slot.
@@ -125,6 +141,11 @@ impl Context {
             log::about(&daemon.name, level, text);
         }
     }
+
+    /// Records what happened to a process of a group.
+    pub(crate) fn record(&self, group: usize, kind: EventKind, pid: i32, text: &[u8], detail: &[u8]) {
+        self.record.add(kind, &self.groups[group].daemon.name, pid, text, detail);
+    }
 }
 
 impl SlotRunner {
@@ -157,6 +178,9 @@ impl SlotRunner {
             unborn: Vec::new(),
             watched: None,
             retired: None,
+            cause: None,
+            detail: Vec::new(),
+            imports: Bucket::full(IMPORT_BUDGET),
         }
     }
 
@@ -199,6 +223,8 @@ impl SlotRunner {
                 events.extend(self.carry_out(action, context));
             }
         }
+        self.cause = None;
+        self.detail.clear();
         if !was_dormant && self.state() == State::Dormant {
             self.tell_template(template::Event::Dormant(self.index), context);
         }
@@ -303,8 +329,9 @@ impl SlotRunner {
                     (Level::Error, format!("process {pid} prepares itself, and is not understood: {error}"))
                 }
             };
-            context.log(self.group, level, text);
+            context.log(self.group, level, &text);
             let event = self.abandon(key, context);
+            self.cause = Some(text);
             return self.handle(event, context);
         }
     }
@@ -319,6 +346,9 @@ impl SlotRunner {
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
                     Report::Ready(has_imported) => {
                         self.processes[at].lacks_import = !has_imported;
+                        if let Some(failed) = self.processes[at].failed_import.take() {
+                            self.record_import(at, &failed, context);
+                        }
                         if let Some(template) = self.processes[at].outdates.take() {
                             self.tell_template(template::Event::OutOfDate(template), context);
                         }
@@ -326,6 +356,10 @@ impl SlotRunner {
                     }
                     Report::Replace { reason, scripts } => Event::Replace(key, reason, scripts),
                     Report::Stopping(reason) => Event::Stopping(key, reason),
+                    Report::ImportFailed { text, detail } => {
+                        self.on_failed_import(at, FailedImport::new(&text, &detail), context);
+                        continue;
+                    }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -379,6 +413,7 @@ impl SlotRunner {
         // Its last words, before what is to be said of its end.
         context.relay.collect(process.output);
         self.record_exit(process.child.pid(), exit, context);
+        let detail = process.failed_import.map(|failed| failed.detail.into()).unwrap_or_default();
         let is_early = self.slot.is_starting(key);
         self.clear_word(process.word);
         if self.is_unused() {
@@ -386,6 +421,7 @@ impl SlotRunner {
         } else if self.is_cut(context) {
             self.handle(Event::Cut, context);
         }
+        self.detail = detail;
         self.handle(Event::Exited(key, exit), context);
         if is_early
             && !exit.is_success()
@@ -436,7 +472,7 @@ impl SlotRunner {
             Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, 0, context)),
             Action::Abandon { key, is_late } => {
                 if is_late {
-                    self.log_late_start(key, context);
+                    self.cause = self.log_late_start(key, context);
                 }
                 Some(self.abandon(key, context))
             }
@@ -451,6 +487,32 @@ impl SlotRunner {
                 context.log(self.group, level, text);
                 None
             }
+            Action::Tally(tally) => {
+                context.record.count(self.index, tally);
+                None
+            }
+            Action::Record(kind, pid, text) => {
+                let text = self.cause.take().unwrap_or(text);
+                context.record(self.group, kind, pid, text.as_bytes(), &self.detail);
+                None
+            }
+        }
+    }
+
+    /// Records a script that a process could not import. That of a successor belongs to its end, if
+    /// it does not get ready.
+    fn on_failed_import(&mut self, at: usize, failed: FailedImport, context: &Context) {
+        if self.slot.reason_of(self.processes[at].key).is_some() {
+            self.processes[at].failed_import.get_or_insert(failed);
+        } else {
+            self.record_import(at, &failed, context);
+        }
+    }
+
+    fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
+        if self.imports.take(IMPORT_PRICE, context.now()) {
+            let pid = self.processes[at].child.pid();
+            context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
         }
     }
 
@@ -466,7 +528,8 @@ impl SlotRunner {
         match self.try_spawn(key, scripts, template, context) {
             Ok(pid) => Event::Spawned(key, pid),
             Err(Obstacle { level, text, .. }) => {
-                context.log(self.group, level, text);
+                context.log(self.group, level, &text);
+                self.cause = Some(text);
                 Event::NotSpawned(key)
             }
         }
@@ -715,20 +778,24 @@ impl SlotRunner {
     }
 
     /// Says why a process that prepares itself is killed, or one that is not forked given up.
-    fn log_late_start(&self, key: Key, context: &Context) {
+    fn log_late_start(&self, key: Key, context: &Context) -> Option<String> {
         if let Some(unborn) = self.unborn.iter().find(|unborn| unborn.key == key) {
-            return self.tell_template(template::Event::Hung(unborn.template), context);
+            self.tell_template(template::Event::Hung(unborn.template), context);
+            return None;
         }
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
-        if let Some(text) = obstacle {
-            return context.log(self.group, Level::Critical, text);
-        }
-        let text = format_args!(
-            "{DAEMON_NOT_STARTED}: a process did not get to run the supervisor's own program in time, and is killed. Most \
-             likely the file system of mod_wsgi hangs"
+        let text = obstacle.map_or_else(
+            || {
+                format!(
+                    "{DAEMON_NOT_STARTED}: a process did not get to run the supervisor's own program in time, and is killed. \
+                     Most likely the file system of mod_wsgi hangs"
+                )
+            },
+            str::to_owned,
         );
-        context.log(self.group, Level::Critical, text);
+        context.log(self.group, Level::Critical, &text);
+        Some(text)
     }
 
     /// Clears the word of a process that has died: what it has counted does not run any more.

@@ -7,13 +7,14 @@ use nix::sys::epoll::EpollFlags;
 use os::process::{Exit, Signal};
 use os::spawn::Launched;
 use wsgi_core::codes::DAEMON_NOT_STARTED;
+use wsgi_core::ledger::EventKind;
 use wsgi_core::wire::control::{Report, Script};
 use wsgi_core::wire::exit;
 
 use crate::ends::{Ends, Given};
 use crate::log::Level;
 use crate::preparation::{self, Message, Preparation};
-use crate::process::{BATCH, Process};
+use crate::process::{BATCH, FailedImport, Process};
 use crate::program::{self, Obstacle};
 use crate::relay::Destination;
 use crate::slot_runner::Context;
@@ -153,6 +154,11 @@ impl TemplateRunner {
             };
             match process.next_report(context.now()) {
                 Ok(Report::Ready(_)) => self.handle(Event::Ready(number), context, answers),
+                Ok(Report::ImportFailed { text, detail }) => {
+                    let pid = process.child.pid();
+                    let failed = FailedImport::new(&text, &detail);
+                    context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It has nothing else to say, unless an application does.
                 Ok(_) | Err(_) => {

@@ -89,7 +89,8 @@ impl Supervisor {
     /// # Errors
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
-        let Inheritance { control, plan, board, hosts, logs, slots, scoreboard, exporter } = inheritance;
+        let Inheritance { control, plan, board, hosts, logs, slots, scoreboard, record, exporter } =
+            inheritance;
         os::process::check_kernel()?;
         // Else what processes leave behind becomes the server's where that is the system's first
         // process, as in a container; and the server stops when a child exits that it does not know
@@ -119,6 +120,7 @@ impl Supervisor {
             hosts,
             relay,
             scoreboard,
+            record,
             environment,
             files,
             begin,

@@ -79,6 +79,11 @@ def obey(line):
         # The longest report, byte by byte.
         os.write(reports, struct.pack('<I', 1 << 20))
         flood(os.write(reports, b'x') for _ in iter(int, 1))
+    if command == 'import-failed':
+        for _ in range(int(rest[0])):
+            parts = [b'/w/app.wsgi: \x1b[31mNameError\n', b'Traceback\n' + b'x' * 20000]
+            report(b'\4' + b''.join(struct.pack('<I', len(part)) + part for part in parts))
+        return 'told'
     if command == 'nonsense':
         report(b'\377nonsense')
         return 'sent'

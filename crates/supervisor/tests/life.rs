@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use os::process::Exit;
+use os::shared::LongWords;
 use support::{Server, group, is_alive, text, until};
+use wsgi_core::ledger::{EventKind, LONGEST_DETAIL};
+use wsgi_core::lifecycle::Reason;
+use wsgi_core::tallies::{Tallies, TallyDirectory};
 use wsgi_core::wire::board::{State, slot};
-use wsgi_core::wire::launch;
+use wsgi_core::wire::launch::{self, Group};
 
 #[test]
 fn processes_are_started_and_serve() {
@@ -281,4 +285,65 @@ fn a_supervisor_names_what_it_lacks() {
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("[wsgi:crit]") && said.contains("WSGI0002: the supervisor cannot start"), "{said}");
+}
+
+/// Returns a group whose slot has a row for tallies.
+fn counted(name: &str, directory: &mut TallyDirectory) -> Group {
+    let mut group = group(name, &[]);
+    group.tallies = directory.rows(name.as_bytes(), 1).iter().map(|row| row.0).collect();
+    group
+}
+
+#[test]
+fn what_becomes_of_processes_is_counted_and_recorded_beyond_the_supervisors_life() {
+    let mut directory = TallyDirectory::default();
+    let mut groups = || vec![counted("one", &mut directory), counted("other", &mut directory)];
+    let (first, second) = (groups(), groups());
+    let record = LongWords::create_for_writers(c"tallies", directory.words()).unwrap();
+    let server = Server::start_with_record(first, &record);
+    let pid = server.pid(0);
+    assert_eq!(server.try_ask(0, "die 11"), None);
+    server.pid(0);
+    assert_eq!(server.try_ask(0, "exit 3"), None);
+    let third = server.pid(0);
+    server.ask(0, "replace /broken.wsgi");
+    server.logs(&format!("process {third} goes on"));
+    let tallies = server.tallies(0);
+    assert_eq!((&*tallies.crashed, tallies.exits, tallies.failed_reloads), (&[(11, 1)][..], 1, 1));
+    assert_eq!(server.tallies(1), Tallies::default());
+    let events = server.events();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::FailedReload, EventKind::Crash, EventKind::Crash]);
+    let first = &events[2];
+    assert_eq!((&*first.group, first.pid), (&b"one"[..], pid as u32));
+    let text = String::from_utf8_lossy(&first.text);
+    assert!(text.starts_with(&format!("process {pid} has died: signal 11 (SIGSEGV)")), "{text}");
+    kill(Pid::from_raw(third), Signal::SIGTERM).unwrap();
+    until("an end", || (server.tallies(0).ended == [(Reason::ShutdownSignal, 1)]).then_some(()));
+    drop(server);
+
+    let server = Server::start_with_record(second, &record);
+    server.pid(0);
+    assert_eq!(server.try_ask(0, "die 11"), None);
+    server.pid(0);
+    assert_eq!((server.tallies(0).crashed, server.events().len()), (vec![(11, 2)], 4));
+}
+
+#[test]
+fn failed_imports_are_recorded_within_limits() {
+    let mut directory = TallyDirectory::default();
+    let server = Server::start(vec![counted("one", &mut directory), counted("other", &mut directory)]);
+    server.ask(1, "import-failed 1");
+    server.ask(0, "import-failed 40");
+    until("events", || (server.events().len() >= 9).then_some(()));
+    // It has been heard.
+    server.ask(0, "replace /good.wsgi");
+    server.logs("gets a successor");
+    let events = server.events();
+    let of_one = events.iter().filter(|event| *event.group == *b"one").count();
+    assert_eq!((of_one, events.len()), (8, 9), "a process cannot drive out the events of others");
+    assert!(events.iter().all(|event| event.kind == EventKind::FailedImport));
+    let event = &events[8];
+    assert_eq!((&*event.group, event.detail.len()), (&b"other"[..], LONGEST_DETAIL));
+    assert_eq!(String::from_utf8_lossy(&event.text), "/w/app.wsgi: ?[31mNameError?");
 }

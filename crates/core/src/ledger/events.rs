@@ -1,4 +1,5 @@
-//! The ring of the last events of embedded mode, which Apache's children write.
+//! The ring of the last events: in the ledger those of embedded mode, which Apache's children write;
+//! in the [tallies](crate::tallies) those of process groups, which supervisors write.
 
 use std::sync::atomic::{Ordering, fence};
 
@@ -14,10 +15,22 @@ pub struct EventRing {
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// A child of Apache has died with requests of embedded mode.
+    /// A process has ended that nobody had told to; in embedded mode a child of Apache, with
+    /// requests.
     Crash,
-    /// Python could not be started in a child.
+    /// A process, or Python in a child, could not be started.
     FailedStart,
+    /// A successor did not become ready.
+    FailedReload,
+    /// A script could not be imported.
+    FailedImport,
+    /// A request has held its thread for longer than it should.
+    Stuck,
+}
+
+impl EventKind {
+    const ALL: [Self; 5] =
+        [Self::Crash, Self::FailedStart, Self::FailedReload, Self::FailedImport, Self::Stuck];
 }
 
 /// An event.
@@ -27,6 +40,8 @@ pub struct LedgerEvent {
     pub time: u64,
     /// Its kind.
     pub kind: EventKind,
+    /// The process group; empty for embedded mode.
+    pub group: Vec<u8>,
     /// The process; 0 if there is none.
     pub pid: u32,
     /// The cause, in one line.
@@ -37,6 +52,8 @@ pub struct LedgerEvent {
 
 /// The number of events that are kept.
 const EVENTS: usize = 64;
+/// The number of events beyond which a group drives out only its own.
+const SHARE: usize = 16;
 
 /// The words of an event: the sequence, which is twice its number from 1 on, and less by one while it
 /// is written; the time; kind and process; the lengths of the texts.
@@ -44,71 +61,104 @@ const SEQUENCE: usize = 0;
 const TIME: usize = 1;
 const KIND: usize = 2;
 const LENGTHS: usize = 3;
-const TEXT: usize = 4;
+const GROUP: usize = 4;
+const TEXT: usize = GROUP + LONGEST_GROUP / 8;
 const DETAIL: usize = TEXT + LONGEST_TEXT / 8;
 const EVENT: usize = align(DETAIL + LONGEST_DETAIL / 8);
 
+const LONGEST_GROUP: usize = 128;
 const LONGEST_TEXT: usize = 512;
-const LONGEST_DETAIL: usize = 8 << 10;
+/// The longest detail, in bytes.
+pub const LONGEST_DETAIL: usize = 8 << 10;
 
 impl EventRing {
     /// The number of words: the number of events so far, and the events.
-    pub(super) const WORDS: usize = align(1) + EVENTS * EVENT;
+    pub(crate) const WORDS: usize = align(1) + EVENTS * EVENT;
 
-    /// Writes an event in place of the oldest. Long texts are cut: a detail at its beginning, since
-    /// the end of a traceback says most.
+    /// Writes an event in place of the oldest; one of a group that has many takes the place of
+    /// another one of that group. Long texts are cut: a detail at its beginning, since the end of a
+    /// traceback says most.
     pub fn record(self, ledger: Ledger<'_>, event: &LedgerEvent) {
         let Some(count) = ledger.word(self.start) else { return };
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = self.place(number);
-        ledger.store(place + SEQUENCE, 2 * number - 1);
+        let group = beginning(&event.group, LONGEST_GROUP);
+        let Some(place) = self.claim(ledger, number, group) else { return };
         fence(Ordering::Release);
         let text = beginning(&event.text, LONGEST_TEXT);
         let detail = &event.detail[event.detail.len().saturating_sub(LONGEST_DETAIL)..];
         ledger.store(place + TIME, event.time);
         ledger.store(place + KIND, u64::from(event.pid) << 8 | event.kind as u64);
-        ledger.store(place + LENGTHS, (detail.len() as u64) << 32 | text.len() as u64);
+        let lengths = [text.len(), group.len(), detail.len()].map(|length| length as u64);
+        ledger.store(place + LENGTHS, lengths[2] << 32 | lengths[1] << 16 | lengths[0]);
         if let Some(words) = ledger.array::<EVENT>(place) {
+            store_text(&words[GROUP..TEXT], group);
             store_text(&words[TEXT..DETAIL], text);
             store_text(&words[DETAIL..], detail);
         }
         if let Some(sequence) = ledger.word(place + SEQUENCE) {
-            sequence.store(2 * number, Ordering::Release);
+            // (Unless this has taken so long that the place is another event's.)
+            let _ =
+                sequence.compare_exchange(2 * number - 1, 2 * number, Ordering::Release, Ordering::Relaxed);
         }
+    }
+
+    /// Finds the place for an event of a group, and marks it. Another writer may be faster, several
+    /// times; then there is none.
+    fn claim(self, ledger: Ledger<'_>, number: u64, group: &[u8]) -> Option<usize> {
+        let read = |index: usize| ledger.load(index);
+        (0..4).find_map(|_| {
+            let places = (0..EVENTS).map(|index| self.start + align(1) + index * EVENT);
+            let mut places: Vec<_> = places.map(|place| (read(place + SEQUENCE), place)).collect();
+            // One that is being written is left alone, unless its writer has not come back.
+            places.retain(|(sequence, _)| sequence % 2 == 0 || sequence / 2 + EVENTS as u64 <= number);
+            let is_own = |place: usize| {
+                let length = (read(place + LENGTHS) >> 16 & 0xffff) as usize;
+                read(place + SEQUENCE) != 0
+                    && length == group.len()
+                    && load_text(&read, place + GROUP, length) == group
+            };
+            let own: Vec<_> = places.iter().copied().filter(|(_, place)| is_own(*place)).collect();
+            let oldest = places.into_iter().min()?;
+            // (An event that was not written to its end is nobody's.)
+            let is_others = oldest.0 != 0 && oldest.0 % 2 == 0 && !is_own(oldest.1);
+            let (sequence, place) =
+                if is_others && own.len() >= SHARE { own.into_iter().min()? } else { oldest };
+            let word = ledger.word(place + SEQUENCE)?;
+            word.compare_exchange(sequence, 2 * number - 1, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+                .then_some(place)
+        })
     }
 
     /// Returns the last events, the newest first.
     #[must_use]
     pub fn last(self, read: Read<'_>) -> Vec<LedgerEvent> {
-        let count = read(self.start);
-        let first = count.saturating_sub(EVENTS as u64) + 1;
-        (first..=count).rev().filter_map(|number| self.read(read, number)).collect()
+        let places = (0..EVENTS).map(|index| self.start + align(1) + index * EVENT);
+        let mut events: Vec<_> = places.filter_map(|place| Self::read(read, place)).collect();
+        events.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
-    fn read(self, read: Read<'_>, number: u64) -> Option<LedgerEvent> {
-        let place = self.place(number);
-        if read(place + SEQUENCE) != 2 * number {
+    /// Returns the event at a place, behind its number; `None` if there is none, or it is being
+    /// written.
+    fn read(read: Read<'_>, place: usize) -> Option<(u64, LedgerEvent)> {
+        let sequence = read(place + SEQUENCE);
+        if sequence == 0 || !sequence.is_multiple_of(2) {
             return None;
         }
+        fence(Ordering::Acquire);
         let (kind, lengths) = (read(place + KIND), read(place + LENGTHS));
         let length = |value: u64, most: usize| usize::try_from(value).unwrap_or(0).min(most);
         let event = LedgerEvent {
             time: read(place + TIME),
-            kind: if kind as u8 == EventKind::Crash as u8 {
-                EventKind::Crash
-            } else {
-                EventKind::FailedStart
-            },
+            kind: *EventKind::ALL.get((kind & 0xff) as usize)?,
+            group: load_text(read, place + GROUP, length(lengths >> 16 & 0xffff, LONGEST_GROUP)),
             pid: (kind >> 8) as u32,
-            text: load_text(read, place + TEXT, length(lengths & 0xffff_ffff, LONGEST_TEXT)),
+            text: load_text(read, place + TEXT, length(lengths & 0xffff, LONGEST_TEXT)),
             detail: load_text(read, place + DETAIL, length(lengths >> 32, LONGEST_DETAIL)),
         };
         fence(Ordering::Acquire);
-        (read(place + SEQUENCE) == 2 * number).then_some(event)
-    }
-
-    const fn place(self, number: u64) -> usize {
-        self.start + align(1) + (number % EVENTS as u64) as usize * EVENT
+        (read(place + SEQUENCE) == sequence).then_some((sequence / 2, event))
     }
 }
 
@@ -127,6 +177,7 @@ mod tests {
         let event = |number: u64| LedgerEvent {
             time: number,
             kind: if number.is_multiple_of(2) { EventKind::Crash } else { EventKind::FailedStart },
+            group: b"shop".to_vec(),
             pid: 4_000_000,
             text: format!("event {number}").into_bytes(),
             detail: vec![b'x'; number as usize],
@@ -147,6 +198,7 @@ mod tests {
             &LedgerEvent {
                 time: 1,
                 kind: EventKind::Crash,
+                group: Vec::new(),
                 pid: 0,
                 text: vec![b'y'; 999],
                 detail: detail.clone(),
@@ -154,5 +206,71 @@ mod tests {
         );
         let seen = &ring.last(&|index| ledger.load(index))[0];
         assert_eq!((seen.text.len(), &*seen.detail), (512, &detail[10_000 - 8192..]));
+    }
+
+    fn of_group(group: &[u8], pid: u32) -> LedgerEvent {
+        let text = group.to_vec();
+        LedgerEvent { time: 1, kind: EventKind::Stuck, group: group.to_vec(), pid, text, detail: vec![] }
+    }
+
+    #[test]
+    fn a_group_with_many_events_leaves_others_theirs() {
+        let words: Vec<_> = (0..EventRing::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, ring) = (Ledger::new(&words), EventRing { start: 0 });
+        let count = |group: &[u8]| {
+            ring.last(&|index| ledger.load(index)).iter().filter(|event| event.group == group).count()
+        };
+        ring.record(ledger, &of_group(b"quiet", 1));
+        for pid in 0..200 {
+            ring.record(ledger, &of_group(b"noisy", pid));
+        }
+        assert_eq!((count(b"quiet"), count(b"noisy")), (1, 63));
+        for pid in 0..20 {
+            ring.record(ledger, &of_group(b"quiet", pid));
+        }
+        assert_eq!((count(b"quiet"), count(b"noisy")), (16, 48), "its share, then only its own");
+        let pids = ring.last(&|index| ledger.load(index)).iter().map(|event| event.pid).collect::<Vec<_>>();
+        assert_eq!((&pids[..3], pids[15], pids[16], pids[63]), (&[19, 18, 17][..], 4, 199, 152));
+    }
+
+    #[test]
+    fn an_event_whose_writer_has_died_is_not_read_and_its_place_is_used_again() {
+        let words: Vec<_> = (0..EventRing::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, ring) = (Ledger::new(&words), EventRing { start: 0 });
+        let count = || ring.last(&|index| ledger.load(index)).len();
+        ring.record(ledger, &of_group(b"a", 1));
+        ledger.word(ring.start).unwrap().fetch_add(1, Ordering::Relaxed);
+        assert!(ring.claim(ledger, 2, b"a").is_some());
+        assert_eq!(count(), 1);
+        for pid in 0..63 {
+            ring.record(ledger, &of_group(b"a", pid));
+        }
+        assert_eq!(count(), 63);
+        ring.record(ledger, &of_group(b"a", 1));
+        ring.record(ledger, &of_group(b"a", 1));
+        assert_eq!(count(), 64);
+    }
+
+    #[test]
+    fn readers_never_see_two_halves() {
+        let words: Vec<_> = (0..EventRing::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, ring) = (Ledger::new(&words), EventRing { start: 0 });
+        std::thread::scope(|scope| {
+            for group in [b'a', b'b'] {
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        let text = vec![group; number % 400];
+                        let event = LedgerEvent { text: text.clone(), detail: text, ..of_group(&[group], 0) };
+                        ring.record(ledger, &event);
+                    }
+                });
+            }
+            for _ in 0..200 {
+                for event in ring.last(&|index| ledger.load(index)) {
+                    assert_eq!(event.text, vec![event.group[0]; event.text.len()]);
+                    assert_eq!(event.detail, event.text);
+                }
+            }
+        });
     }
 }

@@ -23,7 +23,7 @@ mod times;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use directory::{Directory, GroupRows, Wanted};
-pub use events::{EventKind, EventRing, LedgerEvent};
+pub use events::{EventKind, EventRing, LONGEST_DETAIL, LedgerEvent};
 pub use group::{Cause, GroupRow};
 pub use history::HistorySample;
 pub use method::Method;
@@ -59,7 +59,7 @@ impl<'a> Ledger<'a> {
     }
 
     #[inline]
-    fn word(self, index: usize) -> Option<&'a AtomicU64> {
+    pub(crate) fn word(self, index: usize) -> Option<&'a AtomicU64> {
         self.0.get(index)
     }
 

@@ -12,6 +12,7 @@
 //! | `Share` | | another process of the group serves: give it some of the requests that wait |
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
+//! | | `ImportFailed` | a script could not be imported; also of a template |
 //! | `Fork` | | to a group's template: fork a process, which gets the descriptors that come along |
 //!
 //! The daemon finishes what it has begun and exits when the supervisor's end is closed.
@@ -81,6 +82,14 @@ messages! {
         },
         /// It is about to exit, for this `shutdown_reason`.
         3 => Stopping(reason: Reason),
+        /// It could not import a script, and has logged why. The texts are what an application
+        /// likes: they are for the record of events, not for the log.
+        4 => ImportFailed {
+            /// The path of the script, and the exception.
+            text: Box<[u8]>,
+            /// The traceback.
+            detail: Box<[u8]>,
+        },
     }
 }
 
@@ -191,6 +200,7 @@ mod tests {
             Report::Ready(true),
             Report::Replace { reason: Reason::ScriptReload, scripts: vec![script] },
             Report::Stopping(Reason::ShutdownSignal),
+            Report::ImportFailed { text: b"/w/app.wsgi"[..].into(), detail: b"Traceback"[..].into() },
         ] {
             let mut pipe = [report.encode(), report.encode()].concat();
             assert_eq!(Report::take(&mut pipe), Ok(Some(report.clone())));

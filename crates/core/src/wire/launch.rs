@@ -5,6 +5,7 @@ use super::control::Script;
 use super::exporter::ExporterPlan;
 use super::record::{self, record};
 use super::schema::OwnSchema;
+use crate::tallies::TallyRow;
 
 record! {
     /// All process groups of one reading of the configuration.
@@ -59,6 +60,9 @@ record! {
         pub dumps_core: bool,
         /// The index of the group's log among the descriptors of the plan.
         pub log: u32,
+        /// The places of the tallies of its slots ([`TallyRow`]); empty
+        /// if there are none.
+        pub tallies: Vec<u32>,
         /// The configuration that each of its processes gets.
         pub daemon: Daemon,
     }
@@ -273,6 +277,14 @@ impl LaunchPlan {
         self.groups.iter().any(|group| group.daemon.scoreboard > 0)
     }
 
+    /// Returns the rows of the tallies of all slots, in their order; none unless each has one.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<TallyRow> {
+        let rows: Vec<_> =
+            self.groups.iter().flat_map(|group| &group.tallies).map(|row| TallyRow(*row)).collect();
+        if rows.len() == self.slots() { rows } else { Vec::new() }
+    }
+
     /// Returns the number of all processes.
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -321,6 +333,7 @@ mod tests {
             server_uid: 33,
             dumps_core: true,
             log: 1,
+            tallies: vec![12_345, 7],
             daemon: Daemon {
                 name: text("one"),
                 options,

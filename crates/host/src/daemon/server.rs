@@ -1,16 +1,25 @@
 //! The server's functions in a daemon process.
 
-use bridge::{Server, Sink, Tag};
+use bridge::{Bytes, Server, Sink, Tag};
+use wsgi_core::wire::control::Report;
 
-use super::log;
-use super::state::daemon;
+use super::state::{Message, daemon};
+use super::{log, template};
 
 /// Returns the server's functions for the rest of the host.
 pub(super) const fn server() -> Server {
-    Server { tag: Tag::of::<Server>(), log: log::write, is_logged: log::is_logged, scoreboard }
+    Server { tag: Tag::of::<Server>(), log: log::write, is_logged: log::is_logged, scoreboard, import_failed }
 }
 
 extern "C" fn scoreboard(mut sink: Sink<'_>) {
     let published = daemon().and_then(|daemon| daemon.scoreboard.as_ref()?.read());
     sink.put(&published.unwrap_or_default());
+}
+
+extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
+    let report = Report::ImportFailed { text: text.or_empty().into(), detail: detail.or_empty().into() };
+    match daemon() {
+        Some(daemon) => daemon.notify(Message::Report(report)),
+        None => template::keep_report(report),
+    }
 }

@@ -305,6 +305,7 @@ impl Prepared {
     fn run(self) {
         let (daemon, process) = (self.daemon, self.process);
         if !self.import() {
+            daemon.flush();
             os::exit::now(exit::NOT_IMPORTED.into());
         }
         if descriptors::is_copy() {

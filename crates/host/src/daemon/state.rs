@@ -3,8 +3,9 @@
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bridge::Level;
 use nix::sys::epoll::Epoll;
@@ -14,6 +15,7 @@ use os::shared::Words;
 use os::snapshot::SnapshotReader;
 use os::spin::{AdaptiveSpin, Solitude};
 use wsgi_core::lifecycle::Activity;
+use wsgi_core::wire::control::Report;
 use wsgi_core::wire::launch::Limits;
 
 use super::connection::Table;
@@ -27,6 +29,9 @@ use super::{descriptors, log};
 pub(super) const END: u64 = 1;
 /// The shared epoll's name for requests that were held back and may run now.
 pub(super) const RELEASED: u64 = 2;
+
+/// The longest wait of [`Daemon::flush`].
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The state of a daemon process that all its threads share.
 pub(super) struct Daemon {
@@ -83,6 +88,10 @@ pub(super) enum Message {
     ThreadLost,
     /// Workers cannot wait for requests any more.
     WorkersFailed,
+    /// The supervisor is to get this.
+    Report(Report),
+    /// The sender waits until all messages before this one have been handled.
+    Flush(SyncSender<()>),
 }
 
 /// The phase that the process is in.
@@ -122,6 +131,13 @@ impl Daemon {
         lock(&self.inbox).push(message);
         // Only an overflow can fail, and then the event thread is awake.
         let _ = self.wake.write(1);
+    }
+
+    /// Waits, a moment at most, until the event thread has handled the messages so far.
+    pub(super) fn flush(&self) {
+        let (sender, handled) = sync_channel(1);
+        self.notify(Message::Flush(sender));
+        let _ = handled.recv_timeout(FLUSH_PATIENCE);
     }
 
     /// Returns the phase of the process.

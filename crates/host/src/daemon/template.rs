@@ -27,6 +27,7 @@ use super::state::{daemon, in_jail};
 use super::{descriptors, log};
 use crate::dispatch::interpreters;
 use crate::life;
+use crate::locked::Locked;
 use crate::metrics;
 use crate::mode::{ChangedScript, FailedScript, LoadedVersion, Mode};
 use crate::process::Process;
@@ -122,12 +123,14 @@ impl Template {
         for script in &launch.scripts {
             let is_main = script.application_group.is_empty();
             if is_main && !life::import_again(process, script, imports.reloading) {
+                self.send_reports();
                 os::exit::now(exit::NOT_IMPORTED.into());
             }
         }
         for (script, group) in &imports.scripts {
             let script = in_jail(launch.options.chroot.as_deref(), script).unwrap_or(script);
             if group.is_empty() && !life::import_script(process, script, group, imports.reloading) {
+                self.send_reports();
                 self.refuse(&format!(
                     "the script '{}' could not be imported, see above",
                     String::from_utf8_lossy(script)
@@ -140,6 +143,14 @@ impl Template {
                  process-group=<group> application-group=%{GLOBAL}', and run it there ('WSGIApplicationGroup %{GLOBAL}'): \
                  other interpreters cannot be forked",
             );
+        }
+    }
+
+    /// Sends the reports that are kept.
+    fn send_reports(&self) {
+        for report in REPORTS.with(std::mem::take) {
+            // A supervisor that is gone needs none.
+            let _ = (&self.reports).write_all(&report.encode());
         }
     }
 
@@ -324,6 +335,14 @@ fn begin_process(parts: &Parts) {
 pub(super) struct TemplateMode {
     /// The scripts that the template has loaded.
     scripts: LazyLock<Reload>,
+}
+
+/// Reports of the template that are still to be sent.
+static REPORTS: Locked<Vec<Report>> = Locked::new(Vec::new());
+
+/// Keeps a report of the template until its import is over.
+pub(super) fn keep_report(report: Report) {
+    REPORTS.with(|reports| reports.push(report));
 }
 
 static MODE: TemplateMode = TemplateMode { scripts: LazyLock::new(Reload::default) };

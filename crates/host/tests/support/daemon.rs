@@ -88,6 +88,8 @@ pub(crate) struct Process {
     pub(crate) control: Option<OwnedFd>,
     /// The pipe that reports come from, and the bytes of the next report so far.
     reports: RefCell<(File, Vec<u8>)>,
+    /// The scripts that it could not import, as far as its reports have been read: text and detail.
+    pub(crate) failed_imports: RefCell<Vec<(String, String)>>,
     pub(crate) channel: Option<OwnedFd>,
     pub(crate) page: Words,
     log: PathBuf,
@@ -137,7 +139,8 @@ impl Plan {
         parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
         send_with(&control, &Order::announcement(), &parts, Wait::Allowed).unwrap();
         let reports = RefCell::new((reports.into(), Vec::new()));
-        Process { child, control: Some(control), reports, channel: Some(channel), page, log }
+        let failed_imports = RefCell::default();
+        Process { child, control: Some(control), reports, failed_imports, channel: Some(channel), page, log }
     }
 
     /// Returns the order to start that the supervisor would send.
@@ -181,12 +184,18 @@ impl Process {
         send_with(self.control.as_ref().unwrap(), &order.encode(), &[], Wait::Allowed).unwrap();
     }
 
-    /// The next report; nothing at the end.
+    /// The next report, besides those of failed imports; nothing at the end.
     pub(crate) fn report(&self) -> Option<Report> {
         let (reports, heard) = &mut *self.reports.borrow_mut();
         loop {
-            if let Some(report) = Report::take(heard).unwrap() {
-                return Some(report);
+            match Report::take(heard).unwrap() {
+                Some(Report::ImportFailed { text, detail }) => {
+                    let texts = [text, detail].map(|text| String::from_utf8_lossy(&text).into_owned());
+                    self.failed_imports.borrow_mut().push(texts.into());
+                    continue;
+                }
+                Some(report) => return Some(report),
+                None => {}
             }
             let mut block = [0; 4096];
             match is_readable(&*reports, PATIENCE).unwrap().then(|| reports.read(&mut block).unwrap()) {

@@ -30,6 +30,9 @@ pub(crate) static HOST: LazyLock<&'static Host> = LazyLock::new(start);
 /// The lines that were logged without a request's context.
 pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// The scripts that could not be imported: text and detail.
+pub(crate) static FAILED_IMPORTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
 /// The server's scoreboard, encoded; empty: there is none.
 pub(crate) static SCOREBOARD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -193,11 +196,16 @@ fn start() -> &'static Host {
     });
     let interpreters: Vec<_> = [NO_OPTIONS, own_gil].into_iter().chain(with_path).collect();
     let settings = Settings { program: python.as_str().into(), ..settings(&interpreters, &[]) };
-    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
+    let server =
+        Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard, import_failed };
     // SAFETY: both are valid during the call.
     let status = unsafe { (host.start)(&settings, &server) };
     assert_eq!(status, 0, "{:?}", LOG.lock());
     host
+}
+
+extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
+    FAILED_IMPORTS.lock().expect("no panic").push((text.to_text(), detail.to_text()));
 }
 
 /// Loads the libpython of an interpreter, and the host.

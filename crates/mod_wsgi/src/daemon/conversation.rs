@@ -578,7 +578,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
         // A process sends its id when it takes the connection.
         let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
-        let text = format_args!("no complete response from {process} of the group '{group}': {text}");
+        // (Without the query, which may have secrets.)
+        let [method, path] = [self.request.method(), self.request.uri()]
+            .map(|text| text.unwrap_or_default().escape_ascii().to_string());
+        let text = format_args!(
+            "no complete response from {process} of the group '{group}' to {method} {path}: {text}"
+        );
         log::message(self.request, code, text);
         if is_begun {
             self.response.abort();

@@ -19,6 +19,7 @@ use wsgi_core::wire::board::{self, State, page, slot};
 use wsgi_core::wire::channel;
 
 use super::supervision::Supervision;
+use super::tallies;
 use crate::installation::Installation;
 use crate::tracing::{ExporterFiles, Tracer};
 
@@ -77,6 +78,8 @@ pub(super) struct Parent {
     pub(super) snapshot: Option<OwnedFd>,
     /// The descriptors of the exporter of OpenTelemetry, if there is one.
     pub(super) exporter: Option<ExporterFiles>,
+    /// The file of the tallies.
+    pub(super) tallies: Option<OwnedFd>,
 }
 
 impl Parent {
@@ -140,6 +143,7 @@ impl Generation {
             ends,
             snapshot: bulletin_file,
             exporter: None,
+            tallies: tallies::file(),
         };
         Ok(Self {
             groups,

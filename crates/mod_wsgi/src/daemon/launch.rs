@@ -13,6 +13,7 @@ use wsgi_core::python_home;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Account, Daemon, Group, LaunchPlan, ProcessOptions};
 
+use super::tallies;
 use crate::Wsgi;
 use crate::installation::Installation;
 use crate::log;
@@ -125,6 +126,7 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
         server_uid: uid,
         dumps_core: context.info.dumps_core(),
         log: context.log,
+        tallies: tallies::rows(&group.name, group.options.process_count() as usize),
         daemon: Daemon {
             name: group.name.clone(),
             options: process_options(global, group, host),

@@ -17,6 +17,7 @@ mod publisher;
 mod question;
 mod start;
 mod supervision;
+pub(crate) mod tallies;
 mod target;
 
 use httpd::Child;
@@ -34,6 +35,7 @@ pub(crate) use target::{Target, board_word, process_of, target};
 pub(crate) fn child_init(child: &Child<'_>) {
     generation::become_child();
     tracing::child_init(generation::current().as_ref().and_then(|generation| generation.tracer()));
+    tallies::become_child();
     target::init_client(|| {
         let generation = generation::current()?;
         publisher::start(child, &generation);

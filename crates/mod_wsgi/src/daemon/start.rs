@@ -174,11 +174,14 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
         let program = parent.installation.exporter().map_err(io::Error::other)?;
         let mut files = vec![program.as_fd(), spans.as_fd(), counts.as_fd()];
         files.extend(headers.as_ref().map(AsFd::as_fd));
-        if let Some(StateFiles { layout, ledger }) = state {
+        if let Some(StateFiles { layout, ledger, tallies }) = state {
             board_reader = descriptors::reopen_for_reading(&parent.board)?;
-            files.extend([layout.as_fd(), ledger.as_fd(), board_reader.as_fd()]);
+            files.extend([layout.as_fd(), ledger.as_fd(), board_reader.as_fd(), tallies.as_fd()]);
         }
         files.into_iter().for_each(|file| count(keep(file)));
+    }
+    if let Some(tallies) = &parent.tallies {
+        count(keep(tallies.as_fd()));
     }
     for host in parent.installation.hosts() {
         count(keep(host.as_fd()));

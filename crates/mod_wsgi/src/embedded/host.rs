@@ -14,7 +14,7 @@ use wsgi_core::lifecycle::Reason;
 
 use super::python_home::PythonHome;
 use crate::installation::InstalledFile;
-use crate::{Wsgi, child, log};
+use crate::{Wsgi, child, ledger, log};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_STARTED};
 
 /// A host that this process has loaded.
@@ -23,7 +23,8 @@ pub(super) struct Host {
 }
 
 /// The functions of the server that a host can call outside requests.
-static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard };
+static SERVER: Server =
+    Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard, import_failed };
 
 impl Host {
     /// Loads libpython and the host.
@@ -108,6 +109,10 @@ fn rebuild(home: &PythonHome) -> String {
 
 unsafe extern "C" fn write_log(level: c_int, line: Bytes<'_>) {
     guard("the log", || log::child(Level::from_number(level), line.or_empty()), |_| ());
+}
+
+unsafe extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
+    guard("the ledger", || ledger::on_failed_import(text.or_empty(), detail.or_empty()), |_| ());
 }
 
 unsafe extern "C" fn is_logged(level: c_int) -> bool {

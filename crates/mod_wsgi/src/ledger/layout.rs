@@ -53,6 +53,7 @@ pub(super) fn arrange(directory: &mut Directory, server: &Server, info: &ServerI
         let slots = group.options.process_count() as usize;
         let mut layout = GroupLayout {
             first_slot,
+            tallies: daemon::tallies::rows(&group.name, slots),
             scripts: scripts.remove(&*group.name).unwrap_or_default(),
             ..self::group(server, global, group, &mut users)
         };

@@ -41,6 +41,35 @@ impl LongWords {
         Ok((file, Self(words)))
     }
 
+    /// Creates a file of `count` words, all 0, for other programs to write to that get its
+    /// descriptor. It is closed on exec; `name` is seen in `/proc/<pid>/maps`.
+    ///
+    /// # Errors
+    /// The system has no memory or no descriptor left.
+    pub fn create_for_writers(name: &CStr, count: usize) -> io::Result<OwnedFd> {
+        let file = new_file(name, length::<AtomicU64>(count)?)?;
+        seal(&file, libc::F_SEAL_SHRINK)?;
+        Ok(file)
+    }
+
+    /// Lengthens such a file to `count` words, if it is shorter. The new ones are 0.
+    ///
+    /// # Errors
+    /// The system has no memory left.
+    pub fn lengthen(file: &OwnedFd, count: usize) -> io::Result<()> {
+        let (length, size) = (length::<AtomicU64>(count)?, nix::sys::stat::fstat(file)?.st_size);
+        if u64::try_from(size).unwrap_or(0) < length as u64 { resize(file, length) } else { Ok(()) }
+    }
+
+    /// Maps the first `count` words of such a file, which another program has created. The
+    /// descriptor is not needed any longer.
+    ///
+    /// # Errors
+    /// The file is shorter, or could shrink; it is for readers only; or the system refuses.
+    pub fn map(file: impl AsFd, count: usize) -> io::Result<Self> {
+        Mapping::new(file, count, libc::PROT_READ | libc::PROT_WRITE).map(Self)
+    }
+
     /// Lengthens the file to `count` words, and this mapping of it. The new ones are 0.
     ///
     /// # Errors
@@ -136,6 +165,24 @@ mod tests {
         // SAFETY: room for the answer.
         assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
         assert_eq!(words.as_slice()[4095].load(Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn writers_have_the_descriptor_and_readers_another_one() {
+        let file = LongWords::create_for_writers(c"test", 16).unwrap();
+        let reader = crate::descriptors::reopen_for_reading(&file).unwrap();
+        let writer = LongWords::map(&file, 16).unwrap();
+        let early = ReadOnlyLongWords::map(&reader, 16).unwrap();
+        writer.as_slice()[15].store(3, Ordering::Relaxed);
+        LongWords::lengthen(&file, 4096).unwrap();
+        LongWords::lengthen(&file, 16).unwrap();
+        LongWords::map(&file, 4096).unwrap().as_slice()[4095].store(5, Ordering::Relaxed);
+        let late = ReadOnlyLongWords::map(&reader, 4096).unwrap();
+        assert_eq!([early.load(15), late.load(15), late.load(4095), early.load(4095)], [3, 3, 5, 0]);
+        assert!(LongWords::map(&reader, 16).is_err());
+        let both = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the mapping's own pages; what reads them still can.
+        assert_ne!(unsafe { libc::mprotect(early.0.words.as_ptr().cast(), 128, both) }, 0);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct WantedSuccessor {
 pub(super) struct ExitingProcess {
     pub(super) key: Key,
     pub(super) pid: i32,
+    /// The reason for which it ends.
+    pub(super) reason: Reason,
     /// The end of its time to end.
     pub(super) end: Option<u64>,
     pub(super) is_killed: bool,

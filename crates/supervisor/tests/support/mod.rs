@@ -17,9 +17,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use os::descriptors::{self, Kind, Wait};
 use os::process::{Child, Exit};
-use os::shared::Words;
+use os::shared::{LongWords, Words};
 use os::snapshot::SnapshotWriter;
 use os::spawn::{Limit, Plan, Resource};
+use wsgi_core::ledger::{Ledger, LedgerEvent};
+use wsgi_core::tallies::{EVENTS, Tallies, TallyRow};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot, words};
 use wsgi_core::wire::launch::{Daemon, Group, LaunchPlan, Limits, ProcessOptions, Syslog};
@@ -38,6 +40,9 @@ pub(crate) struct Server {
     pub(crate) board: Words,
     directory: tempfile::TempDir,
     is_over: bool,
+    /// The words of tallies and events, if groups have rows.
+    record: Option<LongWords>,
+    rows: Vec<TallyRow>,
 }
 
 /// A group of one process, the stand-in, with these variables.
@@ -116,19 +121,39 @@ impl Server {
     pub(crate) fn start_with(groups: Vec<Group>, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = File::options().append(true).create(true).open(directory.path().join("error.log")).unwrap();
-        Self::start_in(generation_of(groups), directory, log.into(), variables)
+        Self::start_in(generation_of(groups), directory, log.into(), variables, None)
     }
 
     /// Starts a supervisor of a server with `ErrorLog syslog`.
     pub(crate) fn start_with_syslog(groups: Vec<Group>, syslog: Syslog) -> Self {
         let log = File::options().append(true).open("/dev/null").unwrap();
         let generation = LaunchPlan { syslog: Some(syslog), ..generation_of(groups) };
-        Self::start_in(generation, tempfile::tempdir().unwrap(), log.into(), &[])
+        Self::start_in(generation, tempfile::tempdir().unwrap(), log.into(), &[], None)
     }
 
     /// Starts a supervisor whose log is the writing end of a pipe, as with `ErrorLog "|program"`.
     pub(crate) fn start_with_pipe(groups: Vec<Group>, log: OwnedFd) -> Self {
-        Self::start_in(generation_of(groups), tempfile::tempdir().unwrap(), log, &[])
+        Self::start_in(generation_of(groups), tempfile::tempdir().unwrap(), log, &[], None)
+    }
+
+    /// Starts a supervisor whose record is in the file of a former one.
+    pub(crate) fn start_with_record(groups: Vec<Group>, record: &OwnedFd) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let log = File::options().append(true).create(true).open(directory.path().join("error.log")).unwrap();
+        let record = record.try_clone().unwrap();
+        Self::start_in(generation_of(groups), directory, log.into(), &[], Some(record))
+    }
+
+    /// Returns the tallies of a slot.
+    pub(crate) fn tallies(&self, slot: usize) -> Tallies {
+        let record = Ledger::new(self.record.as_ref().unwrap().as_slice());
+        self.rows[slot].tallies(&|index| record.load(index))
+    }
+
+    /// Returns the events, newest first.
+    pub(crate) fn events(&self) -> Vec<LedgerEvent> {
+        let record = Ledger::new(self.record.as_ref().unwrap().as_slice());
+        EVENTS.last(&|index| record.load(index))
     }
 
     fn start_in(
@@ -136,6 +161,7 @@ impl Server {
         directory: tempfile::TempDir,
         log: OwnedFd,
         variables: &[(&str, &str)],
+        former: Option<OwnedFd>,
     ) -> Self {
         let slots = generation.slots();
         let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
@@ -153,6 +179,14 @@ impl Server {
             let (scoreboard, _) = SnapshotWriter::create(c"scoreboard", 100).unwrap();
             list.push(scoreboard.as_raw_fd() as u32);
             passed.push(scoreboard);
+        }
+        let (rows, mut record) = (generation.tallies(), None);
+        if !rows.is_empty() {
+            let count = wsgi_core::tallies::words_for(&rows);
+            let file = former.unwrap_or_else(|| LongWords::create_for_writers(c"tallies", count).unwrap());
+            record = Some(LongWords::map(&file, count).unwrap());
+            list.push(file.as_raw_fd() as u32);
+            passed.push(file);
         }
         let list: Vec<_> = list.into_iter().flat_map(u32::to_le_bytes).collect();
         let generation = file(&directory.path().join("generation"), &generation.encode());
@@ -186,7 +220,7 @@ impl Server {
             ..Plan::default()
         };
         let child = plan.spawn().unwrap().child;
-        Self { child, control: Some(control), clients, board: words, directory, is_over: false }
+        Self { child, control: Some(control), clients, board: words, directory, is_over: false, record, rows }
     }
 
     /// Returns what the process in the slot answers to a command, once there is a process. Returns

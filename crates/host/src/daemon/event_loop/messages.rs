@@ -31,6 +31,9 @@ impl EventLoop {
                 Message::TimersDue => {}
                 Message::WorkerFree => self.take_another(),
                 Message::ThreadLost => self.trigger(Trigger::Graceful),
+                Message::Report(report) => _ = self.report(&report),
+                // Whoever has waited for it may have given up.
+                Message::Flush(handled) => _ = handled.try_send(()),
                 Message::WorkersFailed => self.trigger(Trigger::Terminate),
             }
         }

@@ -77,7 +77,7 @@ impl Running {
                     self.keys.remove(&key);
                     actions.extend(stage.on(Event::NotSpawned(key)));
                 }
-                Action::Order(..) | Action::Log(..) => {}
+                Action::Order(..) | Action::Log(..) | Action::Tally(_) | Action::Record(..) => {}
             }
         }
     }

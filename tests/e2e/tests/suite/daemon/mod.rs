@@ -23,6 +23,7 @@ mod services;
 mod signals;
 mod soak;
 mod supervision;
+mod tallies;
 mod timers;
 
 use std::thread::{self, JoinHandle};
@@ -52,6 +53,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     signals::TESTS,
     soak::TESTS,
     supervision::TESTS,
+    tallies::TESTS,
     timers::TESTS,
 ];
 

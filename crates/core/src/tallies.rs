@@ -1,0 +1,178 @@
+//! Tallies: what became of the processes of each slot, and the last events of process groups, in
+//! words of 64 bits.
+//!
+//! Supervisors write them, each for the slots of its generation; all processes of Apache may read
+//! them. Like the ledger, the file lives as long as the server: counters only grow, and a group gets
+//! its rows again after a restart ([`TallyDirectory`]).
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use crate::ledger::{EventRing, Ledger, Read};
+use crate::wire::Reason;
+
+/// The end of a process, or of an attempt to have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tally {
+    /// It was replaced, or told to end.
+    Ended(Reason),
+    /// A signal that nobody of ours has sent has ended it.
+    Crashed(u8),
+    /// It has exited by itself, with a status other than 0.
+    Exited,
+    /// A successor did not become ready.
+    FailedReload,
+    /// A process could not be started, or ended before it was ready.
+    FailedStart,
+}
+
+/// The number of signals that are told apart; the first counts all that have a larger number.
+const SIGNALS: usize = 32;
+
+/// The words of a row.
+const ENDED: usize = 0;
+const CRASHED: usize = ENDED + Reason::ALL.len();
+const EXITED: usize = CRASHED + SIGNALS;
+const FAILED_RELOADS: usize = EXITED + 1;
+const FAILED_STARTS: usize = FAILED_RELOADS + 1;
+const ROW: usize = (FAILED_STARTS + 1).next_multiple_of(8);
+
+/// The ring of the events of process groups.
+pub const EVENTS: EventRing = EventRing { start: 0 };
+
+impl Tally {
+    const fn word(self) -> usize {
+        match self {
+            Self::Ended(reason) => ENDED + reason.number() as usize,
+            Self::Crashed(signal) if (signal as usize) < SIGNALS => CRASHED + signal as usize,
+            Self::Crashed(_) => CRASHED,
+            Self::Exited => EXITED,
+            Self::FailedReload => FAILED_RELOADS,
+            Self::FailedStart => FAILED_STARTS,
+        }
+    }
+}
+
+/// The place of the tallies of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TallyRow(pub u32);
+
+/// The tallies of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// Processes that were replaced or told to end.
+    pub ended: Vec<(Reason, u64)>,
+    /// Processes that a signal has ended; 0 stands for those that are not told apart.
+    pub crashed: Vec<(u8, u64)>,
+    /// Processes that have exited by themselves, with a status other than 0.
+    pub exits: u64,
+    /// Successors that did not become ready.
+    pub failed_reloads: u64,
+    /// Processes that could not be started, or ended before they were ready.
+    pub failed_starts: u64,
+}
+
+impl TallyRow {
+    /// Counts.
+    pub fn count(self, words: Ledger<'_>, tally: Tally) {
+        if let Some(word) = words.word(self.0 as usize + tally.word()) {
+            word.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what was counted, without what never happened.
+    #[must_use]
+    pub fn tallies(self, read: Read<'_>) -> Tallies {
+        let count = |tally: Tally| read(self.0 as usize + tally.word());
+        let reasons = Reason::ALL.iter().map(|reason| (*reason, count(Tally::Ended(*reason))));
+        let signals = (0..SIGNALS as u8).map(|signal| (signal, count(Tally::Crashed(signal))));
+        Tallies {
+            ended: reasons.filter(|(_, count)| *count > 0).collect(),
+            crashed: signals.filter(|(_, count)| *count > 0).collect(),
+            exits: count(Tally::Exited),
+            failed_reloads: count(Tally::FailedReload),
+            failed_starts: count(Tally::FailedStart),
+        }
+    }
+}
+
+/// Returns the number of words up to the end of the last of these rows, and of the events.
+#[must_use]
+pub fn words_for(rows: &[TallyRow]) -> usize {
+    rows.iter().map(|row| row.0 as usize + ROW).fold(EventRing::WORDS, usize::max)
+}
+
+/// The rows that groups have. The parent keeps it for the life of the server.
+#[derive(Debug, Default)]
+pub struct TallyDirectory {
+    rows: HashMap<Box<[u8]>, Vec<TallyRow>>,
+    count: usize,
+}
+
+impl TallyDirectory {
+    /// Returns the rows of the slots of a group, which has so many now. Adds those that there are
+    /// not yet.
+    pub fn rows(&mut self, group: &[u8], slots: usize) -> &[TallyRow] {
+        let rows = self.rows.entry(group.into()).or_default();
+        for _ in rows.len()..slots {
+            let place = EventRing::WORDS + self.count * ROW;
+            rows.push(TallyRow(u32::try_from(place).unwrap_or(u32::MAX)));
+            self.count += 1;
+        }
+        &rows[..slots]
+    }
+
+    /// Returns the number of words that the events and all rows need.
+    #[must_use]
+    pub const fn words(&self) -> usize {
+        EventRing::WORDS + self.count * ROW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_read() {
+        let mut directory = TallyDirectory::default();
+        let rows = directory.rows(b"shop", 2).to_vec();
+        let words: Vec<_> = (0..directory.words()).map(|_| AtomicU64::new(0)).collect();
+        let words = Ledger::new(&words);
+        let read = |index: usize| words.load(index);
+        assert_eq!(rows[0].tallies(&read), Tallies::default());
+        let all = Reason::ALL.iter().map(|reason| Tally::Ended(*reason));
+        let all = all.chain([9, 11, 64].map(Tally::Crashed));
+        for tally in all.chain([Tally::Exited, Tally::FailedReload, Tally::FailedStart, Tally::FailedStart]) {
+            rows[1].count(words, tally);
+        }
+        let expected = Tallies {
+            ended: Reason::ALL.iter().map(|reason| (*reason, 1)).collect(),
+            crashed: vec![(0, 1), (9, 1), (11, 1)],
+            exits: 1,
+            failed_reloads: 1,
+            failed_starts: 2,
+        };
+        assert_eq!(rows[1].tallies(&read), expected);
+        assert_eq!(rows[0].tallies(&read), Tallies::default(), "of another slot");
+    }
+
+    #[test]
+    fn rows_stay_over_restarts() {
+        let mut directory = TallyDirectory::default();
+        let (a, b) = (directory.rows(b"a", 2).to_vec(), directory.rows(b"b", 1).to_vec());
+        let words = directory.words();
+        assert_eq!(directory.rows(b"b", 1), b);
+        assert_eq!(directory.words(), words, "all is there");
+        let grown = directory.rows(b"a", 4).to_vec();
+        assert_eq!((&grown[..2], directory.words() - words), (&*a, 2 * ROW));
+        assert_eq!(words_for(&grown), directory.words());
+        assert_eq!(words_for(&[]), EventRing::WORDS);
+        assert_eq!(directory.rows(b"a", 1), &a[..1]);
+        let mut all: Vec<_> = grown.iter().chain(&b).map(|row| row.0 as usize).collect();
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= ROW) && all[0] >= EventRing::WORDS);
+    }
+}

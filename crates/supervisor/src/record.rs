@@ -1,0 +1,54 @@
+//! The record of what becomes of processes, which outlives this supervisor: tallies of each slot, and
+//! the last events. See [`wsgi_core::tallies`].
+
+use std::io;
+use std::os::fd::AsFd;
+
+use os::shared::LongWords;
+use wsgi_core::ledger::{EventKind, Ledger, LedgerEvent};
+use wsgi_core::tallies::{self, Tally, TallyRow};
+
+/// The record, if the server has one.
+#[derive(Debug, Default)]
+pub(crate) struct Record(Option<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    words: LongWords,
+    /// Those of the slots, in their order.
+    rows: Vec<TallyRow>,
+}
+
+impl Record {
+    /// Maps the record in a file, in which slots have these rows.
+    ///
+    /// # Errors
+    /// The file is too short, or the system refuses.
+    pub(crate) fn map(file: impl AsFd, rows: Vec<TallyRow>) -> io::Result<Self> {
+        let words = LongWords::map(file, tallies::words_for(&rows))?;
+        Ok(Self(Some(Shared { words, rows })))
+    }
+
+    /// Counts for a slot.
+    pub(crate) fn count(&self, slot: usize, tally: Tally) {
+        if let Some(Shared { words, rows }) = &self.0
+            && let Some(row) = rows.get(slot)
+        {
+            row.count(Ledger::new(words.as_slice()), tally);
+        }
+    }
+
+    /// Adds an event.
+    pub(crate) fn add(&self, kind: EventKind, group: &[u8], pid: i32, text: &[u8], detail: &[u8]) {
+        let Some(Shared { words, .. }) = &self.0 else { return };
+        let event = LedgerEvent {
+            time: u64::try_from(os::clock::microseconds()).unwrap_or(0),
+            kind,
+            group: group.to_vec(),
+            pid: u32::try_from(pid).unwrap_or(0),
+            text: text.to_vec(),
+            detail: detail.to_vec(),
+        };
+        tallies::EVENTS.record(Ledger::new(words.as_slice()), &event);
+    }
+}
