@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_virtual_host_sees_its_own_part, Daemon, STATUS),
     on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
     on_one_mpm!(what_clients_send_is_shown_as_text, STATUS),
+    on_one_mpm!(what_went_wrong_is_shown_with_its_cause, Daemon, STATUS),
     on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
     on_one_mpm!(a_scrape_under_load_is_what_clients_have_counted, STATUS),
 ];
@@ -34,6 +35,9 @@ import os, time
 def application(environ, start_response):
     while environ['PATH_INFO'].startswith('/hold') and not os.path.exists(environ['test.gate']):
         time.sleep(0.01)
+    if environ['PATH_INFO'] == '/crash':
+        os.kill(os.getpid(), 11)
+        time.sleep(60)
     status = environ['PATH_INFO'][1:].partition('/')[0]
     environ['wsgi.input'].read()
     start_response(status + ' Status' if status.isdigit() else '200 OK', [('Content-Type', 'text/plain')])
@@ -278,6 +282,36 @@ fn what_clients_send_is_shown_as_text(setup: Setup) {
             });
             server.write("htdocs/gate", "");
             assert_eq!(held.join().map(|answer| answer.status).ok(), Some(200));
+        });
+    });
+}
+
+fn what_went_wrong_is_shown_with_its_cause(setup: Setup) {
+    serving(setup.group("processes=1")).run(|server, cases| {
+        server.expect_crashes();
+        cases.check("a crash", || {
+            assert_ne!(server.get("/crash").status, 200);
+            wait_until("the crash", || {
+                let group = group(server, "e2e");
+                (group.processes[0].crashes.get("SIGSEGV") == Some(&1)).then_some(())
+            });
+            let page = server.get("/wsgi-status").expect(200);
+            assert!(page.contains("1 × SIGSEGV") && page.contains(">crash</span> <strong>e2e"), "{page}");
+            let label = "signal=SIGSEGV";
+            assert_eq!(parsed(&[scrape(server)])[0].sum("mod_wsgi_process_crashes_total", &[label]), 1.0);
+        });
+        cases.check("a reload that fails, with its traceback", || {
+            assert_eq!(server.get("/other").expect(200), "application");
+            server.write("apps/app.wsgi", "import no_such_module\n");
+            wait_until("the failure", || {
+                // A request for the script has it reloaded.
+                let _ = server.get("/other");
+                (group(server, "e2e").processes[0].failed_reloads > 0).then_some(())
+            });
+            let page = server.get("/wsgi-status").expect(200);
+            assert!(page.contains(">failed reload</span> <strong>e2e"), "{page}");
+            assert!(page.contains("<summary>Traceback</summary>"), "{page}");
+            assert!(page.contains("ModuleNotFoundError: No module named &#39;no_such_module&#39;"), "{page}");
         });
     });
 }
