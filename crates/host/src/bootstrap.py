@@ -711,6 +711,9 @@ def _set_up_faulthandler():
         return
     for name, place in [("enable", 0), ("dump_traceback", 0), ("dump_traceback_later", 2), ("register", 1)]:
         setattr(faulthandler, name, _with_descriptor(getattr(faulthandler, name), place))
+    # A process that dies of a signal says what its threads were doing. (PYTHONFAULTHANDLER has done that before.)
+    if not application_group and not faulthandler.is_enabled():
+        faulthandler.enable()
 
 
 def _set_up_apache(options):

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use os::shared::LongWords;
 use wsgi_core::ledger::{EventKind, Ledger, LedgerEvent};
@@ -11,6 +12,23 @@ use wsgi_core::tallies::{self, Tally, TallyRow};
 /// The record, if the server has one.
 #[derive(Debug, Default)]
 pub(crate) struct Record(Option<Shared>);
+
+/// An event of a process that has ended, to be added once its last words are known.
+#[derive(Debug)]
+pub(crate) struct PendingEvent {
+    pub(crate) record: Arc<Record>,
+    pub(crate) kind: EventKind,
+    pub(crate) group: Box<[u8]>,
+    pub(crate) pid: i32,
+    pub(crate) text: String,
+}
+
+impl PendingEvent {
+    /// Adds it to the record.
+    pub(crate) fn add(self, detail: &[u8]) {
+        self.record.add(self.kind, &self.group, self.pid, self.text.as_bytes(), detail);
+    }
+}
 
 #[derive(Debug)]
 struct Shared {

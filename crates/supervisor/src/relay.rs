@@ -12,7 +12,7 @@ mod sink;
 mod source;
 mod syslog;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +30,7 @@ use source::{Input, Source};
 use wsgi_core::wire::launch;
 
 use crate::log;
+use crate::record::PendingEvent;
 
 /// The number of bytes that the supervisor has handed over and that may wait, if the relay is held
 /// up.
@@ -41,6 +42,8 @@ const ORPHANS: (usize, usize) = (64, 4);
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 /// The owner of the supervisor's own lines, for [`Sink`].
 const OWN: Owner = 0;
+/// The number of processes that have died whose stacks are kept until they are recorded.
+const MOST_STACKS: usize = 16;
 /// The epoll data of the event that a command has been sent.
 const WAKE: u64 = 0;
 /// The number of events that are taken at once.
@@ -88,6 +91,8 @@ enum Command {
     Watch(Id, OwnedFd, Destination),
     /// The process has ended: take what it has left there, before anything else.
     Collect(Id),
+    /// Record an event of the process that has ended, with what it has written when it died.
+    Record(Id, PendingEvent),
     /// Write this line of the supervisor's.
     Line(Vec<u8>),
     /// Write what there is, and end.
@@ -141,6 +146,7 @@ impl Relay {
             sources: HashMap::new(),
             orphans: Vec::new(),
             max_orphans: max_orphans(slots),
+            stacks: VecDeque::new(),
             buffer: vec![0; source::BLOCK].into(),
         };
         let run = move || {
@@ -165,6 +171,12 @@ impl Relay {
     /// handed over later.
     pub(crate) fn collect(&self, id: Id) {
         self.send(Command::Collect(id));
+    }
+
+    /// Records the end of a process, with its stacks if it has written any. It follows the
+    /// [collection](Self::collect) of the same pipe.
+    pub(crate) fn record(&self, id: Id, event: PendingEvent) {
+        self.send(Command::Record(id, event));
     }
 
     /// Hands a line over; drops and counts it if too many wait.
@@ -210,6 +222,8 @@ struct RelayThread {
     /// Sources of processes that have ended, the oldest first.
     orphans: Vec<u64>,
     max_orphans: usize,
+    /// The stacks of processes that have died lately, by their pipes, until they are recorded.
+    stacks: VecDeque<(u64, Vec<u8>)>,
     buffer: Box<[u8]>,
 }
 
@@ -255,6 +269,7 @@ impl RelayThread {
             match command {
                 Command::Watch(id, reader, destination) => self.on_watch(id, reader, destination),
                 Command::Collect(id) => self.on_collect(id.0),
+                Command::Record(id, event) => event.add(&self.take_stacks(id.0)),
                 Command::Line(line) => {
                     self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
                     self.sinks[self.own].push(OWN, line, Instant::now());
@@ -300,6 +315,7 @@ impl RelayThread {
             }
         }
         sink.push_last(id, source.rest());
+        self.keep_stacks(id);
         if is_over {
             self.forget(id);
         } else if !self.orphans.contains(&id) {
@@ -308,6 +324,23 @@ impl RelayThread {
                 self.forget(self.orphans[0]);
             }
         }
+    }
+
+    /// Keeps the stacks that a process has written, which may have closed its pipe before its end is
+    /// known.
+    fn keep_stacks(&mut self, id: u64) {
+        let stacks = self.sources.get_mut(&id).map(Source::take_stacks).unwrap_or_default();
+        if !stacks.is_empty() {
+            self.stacks.push_back((id, stacks));
+            if self.stacks.len() > MOST_STACKS {
+                self.stacks.pop_front();
+            }
+        }
+    }
+
+    fn take_stacks(&mut self, id: u64) -> Vec<u8> {
+        let found = self.stacks.iter().position(|(of, _)| *of == id);
+        found.and_then(|at| self.stacks.remove(at)).map(|(_, stacks)| stacks).unwrap_or_default()
     }
 
     /// Reads one block: a process that writes without pause leaves the others their turn.
@@ -327,6 +360,7 @@ impl RelayThread {
             Input::Nothing | Input::Pending => {}
             Input::End => {
                 sink.push(id, source.rest(), Instant::now());
+                self.keep_stacks(id);
                 self.forget(id);
             }
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -25,8 +26,8 @@ use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{AbandonedProcess, BATCH, FailedImport, Process, UnbornProcess};
 use crate::program::{self, Obstacle};
-use crate::record::Record;
-use crate::relay::{Destination, Relay};
+use crate::record::{PendingEvent, Record};
+use crate::relay::{self, Destination, Relay};
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::template::{self, Number, Request};
 use crate::watch::Token;
@@ -53,7 +54,7 @@ pub(crate) struct Context {
     pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     pub(crate) relay: &'static Relay,
     pub(crate) scoreboard: Option<OwnedFd>,
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     /// The supervisor's own environment.
     pub(crate) environment: Vec<CString>,
     /// The limit on descriptors of processes: the one before the supervisor raised its own.
@@ -85,8 +86,10 @@ pub(crate) struct SlotRunner {
     retired: Option<RetiredState>,
     /// The reason why the process of the event that is handled could not be started.
     cause: Option<String>,
-    /// What is known of the end of the process of that event: a traceback, or its stacks.
+    /// The traceback that the process of that event has reported.
     detail: Vec<u8>,
+    /// The pipe of that process, if it has ended: its stacks may have come through it.
+    output: Option<relay::Id>,
     /// Bounds the failed imports that processes have recorded.
     imports: Bucket,
 }
@@ -180,6 +183,7 @@ impl SlotRunner {
             retired: None,
             cause: None,
             detail: Vec::new(),
+            output: None,
             imports: Bucket::full(IMPORT_BUDGET),
         }
     }
@@ -225,6 +229,7 @@ impl SlotRunner {
         }
         self.cause = None;
         self.detail.clear();
+        self.output = None;
         if !was_dormant && self.state() == State::Dormant {
             self.tell_template(template::Event::Dormant(self.index), context);
         }
@@ -422,6 +427,7 @@ impl SlotRunner {
             self.handle(Event::Cut, context);
         }
         self.detail = detail;
+        self.output = Some(process.output);
         self.handle(Event::Exited(key, exit), context);
         if is_early
             && !exit.is_success()
@@ -493,7 +499,14 @@ impl SlotRunner {
             }
             Action::Record(kind, pid, text) => {
                 let text = self.cause.take().unwrap_or(text);
-                context.record(self.group, kind, pid, text.as_bytes(), &self.detail);
+                match self.output {
+                    Some(output) if self.detail.is_empty() => {
+                        let (record, group) =
+                            (Arc::clone(&context.record), context.groups[self.group].daemon.name.clone());
+                        context.relay.record(output, PendingEvent { record, kind, group, pid, text });
+                    }
+                    _ => context.record(self.group, kind, pid, text.as_bytes(), &self.detail),
+                }
                 None
             }
         }

@@ -120,7 +120,7 @@ impl Supervisor {
             hosts,
             relay,
             scoreboard,
-            record,
+            record: record.into(),
             environment,
             files,
             begin,

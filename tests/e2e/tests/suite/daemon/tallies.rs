@@ -75,6 +75,13 @@ fn crashes_and_ends_are_counted_and_recorded(setup: Setup) {
         });
         let event = events(&server, EventKind::Crash).remove(0);
         assert!(event.text.contains(name), "{event:?}");
+        // The stacks of its threads come from the process itself, as it dies.
+        let has_stack =
+            event.detail.contains("Fatal Python error: ") && event.detail.contains(" in application");
+        assert_eq!(has_stack, path != "exit", "{event:?}");
+        let log = server.log_since(mark);
+        let (stack, end) = (log.find("Fatal Python error: "), log.find("has died"));
+        assert!(path == "exit" || stack.is_some() && stack < end, "{log}");
     }
     let pid: u32 = serving_process(&server);
     signal(e2e::Process(pid), Signal::SIGKILL);
