@@ -16,6 +16,7 @@ pub mod library;
 pub mod lock;
 pub mod log_line;
 pub mod main_thread;
+pub mod memory_kills;
 pub mod message;
 mod mounts;
 pub mod patience;

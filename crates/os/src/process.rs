@@ -27,6 +27,9 @@ pub enum Exit {
     Status(u8),
     /// By a signal, perhaps with a core dump.
     Signal(u8, bool),
+    /// By the system, which had no memory left for its control group: SIGKILL, too. `waitpid` does not
+    /// tell it from others; see [`crate::memory_kills`].
+    OutOfMemory,
 }
 
 impl Child {
@@ -246,22 +249,37 @@ impl AsFd for Child {
     }
 }
 
+/// The status of a process that the system has killed for lack of memory.
+const OUT_OF_MEMORY: u32 = 1 << 16 | libc::SIGKILL as u32;
+
 impl Exit {
-    /// Parses a status as `waitpid` gives it.
+    /// Parses a status as `waitpid` gives it, or as [`status`](Self::status) does.
     #[must_use]
     pub const fn from_status(status: u32) -> Self {
         match status & 0x7f {
+            _ if status == OUT_OF_MEMORY => Self::OutOfMemory,
             0 => Self::Status((status >> 8) as u8),
             signal => Self::Signal(signal as u8, status & 0x80 != 0),
         }
     }
 
-    /// Returns the status as `waitpid` gives it.
+    /// Returns the status as `waitpid` gives it, with one more bit if the system had no memory.
     #[must_use]
     pub const fn status(self) -> u32 {
         match self {
             Self::Status(status) => (status as u32) << 8,
             Self::Signal(signal, has_dumped) => signal as u32 | if has_dumped { 0x80 } else { 0 },
+            Self::OutOfMemory => OUT_OF_MEMORY,
+        }
+    }
+
+    /// Returns the signal that has ended it; `None` if it ended by itself.
+    #[must_use]
+    pub const fn signal(self) -> Option<u8> {
+        match self {
+            Self::Status(_) => None,
+            Self::Signal(signal, _) => Some(signal),
+            Self::OutOfMemory => Some(libc::SIGKILL as u8),
         }
     }
 
@@ -282,6 +300,9 @@ impl fmt::Display for Exit {
                     Err(_) => write!(f, "signal {number}")?,
                 }
                 f.write_str(if has_dumped { ", core dumped" } else { "" })
+            }
+            Self::OutOfMemory => {
+                f.write_str("signal 9 (SIGKILL), from the system, which has no memory left for it")
             }
         }
     }
@@ -358,6 +379,7 @@ mod tests {
             (Exit::Signal(11, true), "signal 11 (SIGSEGV), core dumped"),
             (Exit::Signal(9, false), "signal 9 (SIGKILL)"),
             (Exit::Signal(40, false), "signal 40"),
+            (Exit::OutOfMemory, "signal 9 (SIGKILL), from the system, which has no memory left for it"),
         ] {
             assert_eq!(exit.to_string(), text);
             assert_eq!(Exit::from_status(exit.status()), exit);

@@ -171,8 +171,7 @@ impl ExporterRunner {
             Some(reason) => self.log(EXPORTER_NOT_STARTED, &not_started(&reason, &then)),
             None => {
                 let how = match exit {
-                    Some(Exit::Status(status)) => format!("with the status {status}"),
-                    Some(Exit::Signal(signal, _)) => format!("by the signal {signal}"),
+                    Some(exit) => format!("by {exit}"),
                     None => "in a way that is not known".to_owned(),
                 };
                 let pid = process.child.pid();

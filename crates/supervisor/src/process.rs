@@ -10,6 +10,7 @@ use wsgi_core::wire::control::{Report, Script};
 
 use crate::bucket::Bucket;
 use crate::preparation::Preparation;
+use crate::record::shown;
 use crate::relay;
 use crate::slot::Key;
 use crate::template::Number;
@@ -87,7 +88,6 @@ pub(crate) struct AbandonedProcess {
 impl FailedImport {
     /// Takes what a process has said, which may be anything.
     pub(crate) fn new(text: &[u8], detail: &[u8]) -> Self {
-        let shown = |byte: &u8| if byte.is_ascii_control() && *byte != b'\n' { b'?' } else { *byte };
         let text = text.iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
         let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
         Self { text: text.collect(), detail: detail.iter().map(shown).collect() }

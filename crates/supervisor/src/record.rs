@@ -24,10 +24,17 @@ pub(crate) struct PendingEvent {
 }
 
 impl PendingEvent {
-    /// Adds it to the record.
+    /// Adds it to the record. The detail is what the process has said, which may be anything.
     pub(crate) fn add(self, detail: &[u8]) {
-        self.record.add(self.kind, &self.group, self.pid, self.text.as_bytes(), detail);
+        let detail: Vec<u8> = detail.iter().map(shown).collect();
+        self.record.add(self.kind, &self.group, self.pid, self.text.as_bytes(), &detail);
     }
+}
+
+/// Returns a byte of what a process has said, or a question mark for a control character other than
+/// the end of a line.
+pub(crate) const fn shown(byte: &u8) -> u8 {
+    if byte.is_ascii_control() && *byte != b'\n' { b'?' } else { *byte }
 }
 
 #[derive(Debug)]

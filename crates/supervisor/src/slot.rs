@@ -536,13 +536,13 @@ impl Slot {
             // signal means.
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
-            let is_crash = matches!(exit, Exit::Signal(..)) && !is_asked;
+            let is_crash = exit.signal().is_some() && !is_asked;
             let text = format!("process {pid} has ended: {exit}");
             let is_kill =
                 matches!(exit, Exit::Signal(number, _) if i32::from(number) == Signal::SIGKILL as i32);
             match exit {
-                Exit::Signal(number, _) if is_crash && !(is_killed && is_kill) => {
-                    actions.push(Action::Tally(Tally::Crashed(number)));
+                _ if is_crash && !(is_killed && is_kill) => {
+                    actions.extend(tally_of_death(exit));
                     actions.push(Action::Record(EventKind::Crash, pid, text.clone()));
                 }
                 Exit::Status(1..) => actions.push(Action::Tally(Tally::Exited)),
@@ -749,10 +749,10 @@ impl Slot {
 
 /// Returns the tally of a process that has ended though nobody had told it to.
 fn tally_of_death(exit: Exit) -> Option<Action> {
-    match exit {
-        Exit::Signal(number, _) => Some(Action::Tally(Tally::Crashed(number))),
-        Exit::Status(1..) => Some(Action::Tally(Tally::Exited)),
-        Exit::Status(0) => None,
+    match (exit.signal(), exit.is_success()) {
+        (Some(number), _) => Some(Action::Tally(Tally::Crashed(number))),
+        (None, false) => Some(Action::Tally(Tally::Exited)),
+        (None, true) => None,
     }
 }
 

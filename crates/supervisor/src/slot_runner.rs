@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use os::descriptors::{self, Kind, Wait};
+use os::memory_kills::MemoryKills;
 use os::process::{Child, Exit, Signal};
 use os::shared::{ReadOnlyWords, Words};
 use os::spawn::{Launched, Limit};
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     /// The limit on descriptors of processes: the one before the supervisor raised its own.
     pub(crate) files: Option<Limit>,
     pub(crate) begin: Instant,
+    /// The kills by the system for lack of memory.
+    pub(crate) memory_kills: RefCell<MemoryKills>,
     /// Messages of slots to templates, until they are handed over.
     pub(crate) notes: RefCell<Vec<(usize, template::Event)>>,
 }
@@ -403,6 +406,12 @@ impl SlotRunner {
         }
         let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
         let exit = match self.processes[at].child.try_wait() {
+            Ok(Some(Exit::Signal(number, _)))
+                if i32::from(number) == Signal::SIGKILL as i32
+                    && context.memory_kills.borrow_mut().take_new() =>
+            {
+                Exit::OutOfMemory
+            }
             Ok(Some(exit)) => exit,
             Ok(None) => return,
             // Nobody else waits for it, so this cannot be; but it is gone.

@@ -10,6 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use os::descriptors::{self, Wait};
+use os::memory_kills::MemoryKills;
 use os::process::Ended;
 use os::spawn::Limit;
 
@@ -124,6 +125,7 @@ impl Supervisor {
             environment,
             files,
             begin,
+            memory_kills: RefCell::new(MemoryKills::of_this_process()),
             notes: RefCell::default(),
         };
         let of_group = context.groups.iter().enumerate().flat_map(|(at, group)| {

@@ -14,6 +14,11 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(errors_expire_with_the_request, OneProcess),
     on_one_mpm!(streams_and_signals_can_be_restricted),
     on_one_mpm!(
+        a_process_that_dies_of_a_signal_writes_its_stacks,
+        Ours("stacks of crashes"),
+        NoSanitizer("it handles the signal itself")
+    ),
+    on_one_mpm!(
         faulthandler_writes_to_the_log,
         Ours("a faulthandler that can be enabled"),
         NoSanitizer("it takes the alternate signal stack, which is faulthandler's, for its own")
@@ -376,6 +381,35 @@ fn faulthandler_writes_to_the_log(setup: Setup) {
             cases.check(target, || {
                 assert_eq!(server.get(target).expect(200), "True");
                 server.wait_log(mark, "in dump_of_the_application");
+            });
+        }
+    });
+}
+
+const CRASHING: &str = "
+import ctypes
+
+
+def crash_of_the_application():
+    ctypes.string_at(0)
+
+
+def application(environ, start_response):
+    crash_of_the_application()
+";
+
+fn a_process_that_dies_of_a_signal_writes_its_stacks(setup: Setup) {
+    let setup = setup.app("/sub", "sub.wsgi", CRASHING).app("/main", "main.wsgi", CRASHING);
+    let main = "<Location /main>\nWSGIApplicationGroup %{GLOBAL}\n</Location>";
+    setup.conf(main).run(|server, cases| {
+        server.expect_crashes();
+        for target in ["/main", "/sub"] {
+            let mark = server.mark();
+            cases.check(target, || {
+                let mut client = server.connect();
+                client.send(&server.request("GET", target).keep_alive());
+                server.wait_log(mark, "Fatal Python error: Segmentation fault");
+                server.wait_log(mark, "in crash_of_the_application");
             });
         }
     });

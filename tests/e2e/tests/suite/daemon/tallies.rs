@@ -1,6 +1,9 @@
 //! What becomes of daemon processes, as the status of the server shows it.
 
-use e2e::Needs::{Daemon, Ours};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::Needs::{Daemon, Ours, Root};
 use e2e::{Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use status::Snapshot;
@@ -8,6 +11,12 @@ use status::snapshot::{Event, EventKind, Process};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(crashes_and_ends_are_counted_and_recorded, Daemon, Ours("tallies of processes")),
+    on_one_mpm!(
+        a_kill_for_lack_of_memory_is_named,
+        Daemon,
+        Root("make a control group"),
+        Ours("tallies of processes")
+    ),
     on_one_mpm!(failed_imports_and_reloads_are_recorded, Daemon, Ours("tallies of processes")),
 ];
 
@@ -20,6 +29,10 @@ def application(environ, start_response):
         ctypes.string_at(0)
     if action == 'abort':
         os.abort()
+    if action == 'memory':
+        blocks = []
+        while True:
+            blocks.append(b'x' * (10 << 20))
     if action == 'exit':
         os._exit(3)
     start_response('200 OK', [])
@@ -115,4 +128,71 @@ fn failed_imports_and_reloads_are_recorded(setup: Setup) {
     assert!(event.text.contains("could not import its scripts"), "{event:?}");
     assert!(event.detail.contains("SyntaxError"), "{event:?}");
     assert!(process(&server).failed_reloads >= 1);
+}
+
+/// A control group with a limit of memory, removed when dropped.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    /// Makes one, in either version of control groups; `None` if that is not possible here.
+    fn create(bytes: u64) -> Option<Self> {
+        let (old, new) = (Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup"));
+        let has_new = || {
+            fs::read_to_string(new.join("cgroup.subtree_control")).is_ok_and(|text| text.contains("memory"))
+        };
+        let (top, limit) = if old.join("memory.oom_control").exists() {
+            (old, "memory.limit_in_bytes")
+        } else if has_new() {
+            (new, "memory.max")
+        } else {
+            return None;
+        };
+        let directory = top.join(format!("e2e-{}", std::process::id()));
+        fs::create_dir(&directory).ok()?;
+        let group = Self(directory);
+        fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+        // Without swap there is no such file.
+        let _ = fs::write(group.0.join("memory.swap.max"), "0");
+        Some(group)
+    }
+
+    fn add(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a process may move");
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // Not before its processes have ended.
+        wait_until("an empty control group", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+fn a_kill_for_lack_of_memory_is_named(setup: Setup) {
+    let Some(group) = MemoryGroup::create(300 << 20) else {
+        return e2e::skipped("there is no control group for memory here");
+    };
+    let server = serving(setup);
+    server.expect_crashes();
+    let former = serving_process(&server);
+    group.add(server.pid());
+    // What it starts from now on is in the group.
+    server.graceful();
+    let pid =
+        wait_until("a new process", || Some(serving_process(&server)).filter(|process| *process != former));
+    let mark = server.mark();
+    let _ = server.get("/app/memory").expect(502);
+    let reason = "from the system, which has no memory left for it";
+    let line = server.wait_log(mark, "WSGI0146");
+    assert!(line.contains("GET /app/memory") && line.contains(reason), "{line}");
+    wait_until("the event", || {
+        let found = events(&server, EventKind::Crash).into_iter().find(|event| event.pid == pid);
+        found.filter(|event| event.text.contains(reason))
+    });
+    // Others kill, too.
+    let pid = serving_process(&server);
+    let mark = server.mark();
+    signal(e2e::Process(pid), Signal::SIGKILL);
+    let line = server.wait_log(mark, "has died");
+    assert!(line.contains("signal 9 (SIGKILL)") && !line.contains(reason), "{line}");
 }
