@@ -143,7 +143,8 @@ impl Generation {
             ends,
             snapshot: bulletin_file,
             exporter: None,
-            tallies: tallies::file(),
+            // The launch plan has rows if there are slots.
+            tallies: tallies::file().filter(|_| next > 0),
         };
         Ok(Self {
             groups,

@@ -31,9 +31,10 @@ static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
 // Set in a child only: the parent's statics survive its reading of the configuration again.
 static CHILD: OnceLock<Option<ReadOnlyLongWords>> = OnceLock::new();
 
-/// Prepares the rows for a configuration, in the parent, before it forks children.
+/// Prepares the rows for a configuration, in the parent, before it forks children. (Without process
+/// groups, there is a file for the exporter.)
 pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
-    let Some(global) = server.global::<Wsgi>().filter(|global| !global.daemons.is_empty()) else { return };
+    let Some(global) = server.global::<Wsgi>() else { return };
     if !info.is_starting() {
         return;
     }

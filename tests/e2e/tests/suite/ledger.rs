@@ -292,7 +292,9 @@ fn requests_are_seen_while_they_are_under_way(setup: Setup) {
     serving(setup).group("threads=2").threads(20).children(1).conf(host).run(|server, cases| {
         wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
         wait_until("it says so", || {
-            group(server).processes.iter().all(|process| process.pid > 0).then_some(())
+            let group = group(server);
+            let is_at_rest = group.requests.is_empty();
+            (is_at_rest && group.processes.iter().all(|process| process.pid > 0)).then_some(())
         });
         cases.check("running and waiting", || {
             let held: Vec<_> = (0..3).map(|_| begin(server, "/hold/one?query")).collect();
