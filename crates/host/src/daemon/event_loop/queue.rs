@@ -21,9 +21,17 @@ use crate::script_file::modified;
 impl EventLoop {
     /// Schedules a check of a request that has come: if no worker takes it, it is still there then.
     pub(super) fn on_request(&mut self) {
-        let now = Instant::now();
-        self.next_queue_check = Some(now + QUEUE_CHECK_INTERVAL);
-        self.next_leader_check = self.daemon.crew.is_led().then(|| now + LEADER_CHECK_INTERVAL);
+        self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
+        self.next_leader_check = None;
+        self.watch_leader();
+    }
+
+    /// Schedules a look at the leader, if there is one, as has to be done whenever a request may wait
+    /// for it.
+    fn watch_leader(&mut self) {
+        if self.daemon.crew.is_led() {
+            self.next_leader_check.get_or_insert_with(|| Instant::now() + LEADER_CHECK_INTERVAL);
+        }
     }
 
     /// Has all workers take requests if the only one that does is in the way of another request.
@@ -102,6 +110,8 @@ impl EventLoop {
         self.waiting = count;
         if count > 0 {
             self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
+            // Also those that have come since the leader was last looked at.
+            self.watch_leader();
         } else {
             self.watch_requests();
         }
