@@ -109,7 +109,8 @@ const ROW: usize = align(ID + LONGEST_ID / 8);
 
 const LONGEST_METHOD: usize = 16;
 const LONGEST_PATH: usize = 128;
-const LONGEST_HOST: usize = 48;
+/// More than most names of the DNS have, which may have 253 bytes.
+const LONGEST_HOST: usize = 248;
 const LONGEST_ID: usize = 32;
 
 /// The number of rows that a request looks at before it goes without one.
@@ -270,6 +271,11 @@ fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
         let length = (lengths >> (8 * index)) & 0xff;
         load_text(read, row + start, usize::try_from(length).unwrap_or(0).min(most))
     };
+    let mut virtual_host = text(2, HOST, LONGEST_HOST);
+    if virtual_host.len() == LONGEST_HOST {
+        // Perhaps it was cut: it must not be taken for the name of another host.
+        virtual_host.extend_from_slice("…".as_bytes());
+    }
     let view = RequestView {
         child: u32::try_from(owner).unwrap_or(0),
         start,
@@ -281,7 +287,7 @@ fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
             Some(method) => method.name().into(),
         },
         path: text(1, PATH, LONGEST_PATH),
-        virtual_host: text(2, HOST, LONGEST_HOST),
+        virtual_host,
         port: (lengths >> 48) as u16,
         id: text(3, ID, LONGEST_ID),
     };
@@ -320,6 +326,19 @@ mod tests {
     fn views(ledger: Ledger<'_>) -> Vec<RequestView> {
         let read = |index: usize| ledger.load(index);
         PARTS.iter().flat_map(|part| part.views(&read).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn names_of_hosts_are_whole_or_match_none() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let place = Place::claim(ledger, &PARTS, 9, 0).expect("a free row");
+        for (length, shown) in [(60, 60), (247, 247), (300, LONGEST_HOST + "…".len())] {
+            let name = vec![b'a'; length];
+            place.publish(ledger, &RequestFacts { virtual_host: &name, ..facts(b"/") }, Phase::Running);
+            let seen = views(ledger).remove(0).virtual_host;
+            assert_eq!((seen.len(), seen == name), (shown, length < LONGEST_HOST));
+        }
     }
 
     #[test]
