@@ -13,7 +13,7 @@ pub(crate) const TESTS: &[Test] = &[on_one_mpm!(its_page_is_live_and_readable, D
 /// Looks at the page of a server whose group has a request for `/hold` under way: see
 /// `status_page.py`. Pictures go to the directory that `E2E_SCREENSHOTS` names.
 fn its_page_is_live_and_readable(setup: Setup) {
-    let setup = serving(setup.group("processes=2 threads=2").threads(8));
+    let setup = serving(setup.group("processes=2 threads=2 socket-timeout=120").threads(8));
     setup.conf("WSGIDaemonProcess unused threads=3").run(|server, cases| {
         let held = server.request("GET", "/hold/a/long/path/that/has/nowhere/to/break?secret=1");
         std::thread::scope(|scope| {
