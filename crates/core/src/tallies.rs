@@ -122,6 +122,12 @@ impl TallyDirectory {
         &rows[..slots]
     }
 
+    /// Returns the rows of slots beyond so many, which the group had before.
+    #[must_use]
+    pub fn former_rows(&self, group: &[u8], slots: usize) -> &[TallyRow] {
+        self.rows.get(group).and_then(|rows| rows.get(slots..)).unwrap_or_default()
+    }
+
     /// Returns the number of words that the events and all rows need.
     #[must_use]
     pub const fn words(&self) -> usize {

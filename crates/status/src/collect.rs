@@ -6,7 +6,6 @@ use wsgi_core::ledger::{
     self, BUCKETS, Cause, HistorySample, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
 };
 use wsgi_core::tallies::{self, TallyRow};
-use wsgi_core::wire::Reason;
 use wsgi_core::wire::board::{self, slot};
 
 use os::process::signal_name;
@@ -90,7 +89,7 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
         status_class,
         duration: histogram(&total),
     });
-    let processes: Vec<_> = layout
+    let mut processes: Vec<_> = layout
         .slots()
         .enumerate()
         .filter_map(|(index, row)| match layout.mode {
@@ -98,6 +97,11 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
             Mode::Embedded => embedded_process(source, layout, index, row),
         })
         .collect();
+    if let Some(first) = processes.first_mut() {
+        // Else counters would fall when a group gets fewer processes.
+        layout.former_slots().for_each(|row| add_traffic(first, source, row));
+        layout.former_tallies.iter().for_each(|row| add_tallies(first, source, TallyRow(*row)));
+    }
     let without_slot = views.iter().filter(|view| view.slot == 0).count() as u64;
     Group {
         name: layout.name.clone(),
@@ -132,18 +136,48 @@ fn daemon_process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: 
         board::State::Dormant => State::Dormant,
         board::State::Cut => State::Cut,
     };
-    let row_of_tallies = layout.tallies.get(index).map(|row| TallyRow(*row));
-    let tallies = row_of_tallies.map(|row| row.tallies(source.tallies)).unwrap_or_default();
-    let named = |(reason, count): (Reason, u64)| (reason.name().to_owned(), count);
-    Process {
+    let mut process = Process {
         state,
         lacks_import: word(slot::LACKS_IMPORT) != 0,
-        restarts: tallies.ended.into_iter().map(named).collect(),
-        crashes: tallies.crashed.into_iter().map(|(signal, count)| (signal_name(signal), count)).collect(),
-        exits: tallies.exits,
-        failed_reloads: tallies.failed_reloads,
-        failed_starts: tallies.failed_starts,
         ..process(source, layout, index, row, word(slot::PID))
+    };
+    if let Some(row) = layout.tallies.get(index) {
+        add_tallies(&mut process, source, TallyRow(*row));
+    }
+    process
+}
+
+/// Adds what has become of the processes of a slot.
+fn add_tallies(process: &mut Process, source: &Source<'_>, row: TallyRow) {
+    let tallies = row.tallies(source.tallies);
+    for (reason, count) in tallies.ended {
+        *process.restarts.entry(reason.name().to_owned()).or_default() += count;
+    }
+    for (signal, count) in tallies.crashed {
+        *process.crashes.entry(signal_name(signal)).or_default() += count;
+    }
+    process.exits += tallies.exits;
+    process.failed_reloads += tallies.failed_reloads;
+    process.failed_starts += tallies.failed_starts;
+}
+
+/// Adds the requests that processes of a slot have answered.
+fn add_traffic(process: &mut Process, source: &Source<'_>, row: SlotRow) {
+    let Some(traffic) = row.traffic(source.ledger, source.layout.shards) else { return };
+    for (sum, more) in process.ended.iter_mut().zip(traffic.ended) {
+        *sum += more;
+    }
+    process.bytes_in += traffic.bytes_in;
+    process.bytes_out += traffic.bytes_out;
+    let Times { queue, lock_wait, application, reading, writing } = &mut process.times;
+    for (sum, part) in [
+        (queue, Part::Queue),
+        (lock_wait, Part::LockWait),
+        (application, Part::Application),
+        (reading, Part::Reading),
+        (writing, Part::Writing),
+    ] {
+        sum.add(&histogram(&traffic.times[part as usize]));
     }
 }
 
@@ -176,18 +210,7 @@ fn process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: SlotRow
         peak_queued: peak.saturating_sub(threads),
         ..Process::default()
     };
-    if let Some(traffic) = row.traffic(source.ledger, source.layout.shards) {
-        process.ended = traffic.ended;
-        (process.bytes_in, process.bytes_out) = (traffic.bytes_in, traffic.bytes_out);
-        let time = |part: Part| histogram(&traffic.times[part as usize]);
-        process.times = Times {
-            queue: time(Part::Queue),
-            lock_wait: time(Part::LockWait),
-            application: time(Part::Application),
-            reading: time(Part::Reading),
-            writing: time(Part::Writing),
-        };
-    }
+    add_traffic(&mut process, source, row);
     process
 }
 
@@ -422,6 +445,22 @@ mod tests {
         assert_eq!(first.times.application, Histogram::default());
         let second = &shop.processes[1];
         assert_eq!((second.slot, second.pid, second.state), (1, 0, State::Starting));
+    }
+
+    #[test]
+    fn a_group_keeps_the_counts_of_slots_that_it_has_no_longer() {
+        let mut memory = Memory::new();
+        let slots: Vec<_> = memory.layout.groups[1].slots().collect();
+        let ended = EndedRequest { status: 200, bytes_in: 4, bytes_out: 8, ..EndedRequest::default() };
+        for slot in slots {
+            slot.count_ended(memory.ledger(), 1, &ended.with(Part::Queue, 7_000));
+        }
+        let mut directory = Directory::new(2);
+        directory.arrange(&Wanted { groups: &[(b"shop", 2)], places: 3, requests: 70 });
+        memory.layout.groups[1].place(directory.group(b"shop").expect("it was arranged"), 1);
+        let shop = memory.with(collect).groups.remove(0);
+        let [only] = &shop.processes[..] else { panic!("{:?}", shop.processes) };
+        assert_eq!((only.ended[1], only.bytes_in, only.bytes_out, only.times.queue.count()), (2, 8, 16, 2));
     }
 
     #[test]

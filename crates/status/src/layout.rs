@@ -63,6 +63,10 @@ pub struct GroupLayout {
     pub slots: Vec<[usize; 2]>,
     /// The rows of the tallies of its slots; none in embedded mode.
     pub tallies: Vec<u32>,
+    /// Heads and bodies of the rows of slots that it has no longer: their counts stay the group's.
+    pub former_slots: Vec<[usize; 2]>,
+    /// The rows of their tallies.
+    pub former_tallies: Vec<u32>,
 }
 
 impl Layout {
@@ -106,7 +110,9 @@ impl GroupLayout {
     /// Takes as many rows as the group has slots from the directory.
     pub fn place(&mut self, rows: &GroupRows, slots: usize) {
         self.row = [rows.group.head, rows.group.body];
-        self.slots = rows.slots.iter().take(slots).map(|row| [row.head, row.body]).collect();
+        let mut rows = rows.slots.iter().map(|row| [row.head, row.body]);
+        self.slots = rows.by_ref().take(slots).collect();
+        self.former_slots = rows.collect();
     }
 
     /// Returns its row.
@@ -115,9 +121,14 @@ impl GroupLayout {
         GroupRow { head: self.row[0], body: self.row[1] }
     }
 
-    /// Returns the rows of the tallies of its slots.
+    /// Returns the rows of the tallies of its slots, and of those that it has no longer.
     pub fn tallies(&self) -> impl Iterator<Item = TallyRow> + '_ {
-        self.tallies.iter().map(|row| TallyRow(*row))
+        self.tallies.iter().chain(&self.former_tallies).map(|row| TallyRow(*row))
+    }
+
+    /// Returns the rows of slots that it has no longer.
+    pub fn former_slots(&self) -> impl Iterator<Item = SlotRow> + '_ {
+        self.former_slots.iter().map(|&[head, body]| SlotRow { head, body })
     }
 
     /// Returns the rows of its slots, or of the places of Apache's children.

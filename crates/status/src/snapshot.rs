@@ -186,7 +186,8 @@ pub enum State {
     Cut,
 }
 
-/// A process, with the counts of those that had its slot before.
+/// A process, with the counts of those that had its slot before. The first one of a group has those of
+/// slots, too, that the group has no longer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {

@@ -81,6 +81,13 @@ pub(crate) fn rows(group: &[u8], slots: usize) -> Vec<u32> {
     rows.unwrap_or_default().iter().map(|row| row.0).collect()
 }
 
+/// Returns the rows of slots beyond so many, which a group had before, in the parent.
+pub(crate) fn former_rows(group: &[u8], slots: usize) -> Vec<u32> {
+    let keeper = lock(&KEEPER);
+    let rows = keeper.as_ref().map(|keeper| keeper.directory.former_rows(group, slots));
+    rows.unwrap_or_default().iter().map(|row| row.0).collect()
+}
+
 /// Returns the descriptor for a supervisor, in the parent; `None` if there is no file.
 pub(super) fn file() -> Option<OwnedFd> {
     lock(&KEEPER).as_ref().and_then(|keeper| keeper.file.try_clone().ok())

@@ -54,6 +54,7 @@ pub(super) fn arrange(directory: &mut Directory, server: &Server, info: &ServerI
         let mut layout = GroupLayout {
             first_slot,
             tallies: daemon::tallies::rows(&group.name, slots),
+            former_tallies: daemon::tallies::former_rows(&group.name, slots),
             scripts: scripts.remove(&*group.name).unwrap_or_default(),
             ..self::group(server, global, group, &mut users)
         };

@@ -488,7 +488,11 @@ fn groups_come_and_go_at_restarts(setup: Setup) {
         };
         let count = |name: &str| {
             let groups = snapshot(server).groups;
-            groups.iter().find(|group| group.name == name).map(|group| (total(group), group.processes.len()))
+            groups.iter().find(|group| group.name == name).map(|group| {
+                let of_processes: u64 = group.processes.iter().flat_map(|process| process.ended).sum();
+                assert_eq!(of_processes, total(group), "also of those that it has no longer: {group:?}");
+                (total(group), group.processes.len())
+            })
         };
         let get = |path: &str| {
             let before = count(path);
