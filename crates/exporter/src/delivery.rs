@@ -22,7 +22,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// The way to a collector, for one signal.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// What is sent, for messages.
+    /// The name of its content, for messages.
     what: &'static str,
     client: Client,
     stop: Arc<Stop>,

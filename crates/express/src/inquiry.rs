@@ -32,7 +32,7 @@ pub(crate) struct Place {
 /// what to name in `Host`, if that is not the address. It is empty if there is nothing to ask for.
 pub(crate) struct PlaceFile {
     pub(crate) name: &'static str,
-    /// What a server is told not to have if the file is empty.
+    /// The words for a server that lacks it, if the file is empty.
     pub(crate) lacks: &'static str,
 }
 

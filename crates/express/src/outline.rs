@@ -17,7 +17,7 @@ pub struct Command {
     pub takes_script: bool,
     /// Its options by topic; a command with few has one topic.
     pub topics: Vec<Topic>,
-    /// What else there is to know.
+    /// Anything else there is to know.
     pub lists: Vec<List>,
 }
 

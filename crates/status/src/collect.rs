@@ -16,9 +16,9 @@ use crate::snapshot::{
 };
 use crate::{Histogram, Snapshot};
 
-/// Where the state of a server is found.
+/// The places in which the state of a server is found.
 pub struct Source<'a> {
-    /// What the server consists of.
+    /// The parts of the server.
     pub layout: &'a Layout,
     /// The time, in microseconds since the epoch.
     pub now: u64,
@@ -28,7 +28,7 @@ pub struct Source<'a> {
     pub board: &'a dyn Fn(usize) -> u32,
     /// The words of the tallies; 0 for all that there are not.
     pub tallies: Read<'a>,
-    /// What the system says of a process; `None` if it says nothing.
+    /// The resources of a process as the system tells them; `None` if it does not.
     pub usage: &'a dyn Fn(u32) -> Option<os::usage::OtherProcess>,
 }
 

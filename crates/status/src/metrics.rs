@@ -22,7 +22,7 @@ pub struct Metric {
     pub otel_name: &'static str,
     /// Its unit for OpenTelemetry (of UCUM).
     pub unit: &'static str,
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub help: &'static str,
 }
 

@@ -42,7 +42,7 @@ pub struct Problem {
     pub group: usize,
     /// The condition of the group.
     pub condition: Condition,
-    /// What it is, in one sentence.
+    /// Its description, in one sentence.
     pub text: String,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Subject {
     /// The processes that run applications. Applications name them by their index.
     pub(crate) groups: Vec<Group>,
     pub(crate) applications: Vec<Application>,
-    /// What was found while these facts were gathered; each has the name of its check.
+    /// The findings made while these facts were gathered; each has the name of its check.
     pub(crate) findings: Vec<Finding>,
     /// The configuration of Apache, if that is what is looked at.
     pub(crate) apache: Option<Configuration>,

@@ -41,10 +41,10 @@ pub(crate) struct Configuration {
     root: PathBuf,
     /// `None` if there is no Apache here.
     launcher: Option<Launcher>,
-    /// What Apache says; `None` if it could not be asked.
+    /// The answers of Apache; `None` if it could not be asked.
     word: Option<Word>,
     modules: Vec<LoadModule>,
-    /// What could not be read.
+    /// The parts that could not be read.
     problems: Vec<Problem>,
     model: Model,
     /// Root starts it.

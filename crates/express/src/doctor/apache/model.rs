@@ -28,13 +28,13 @@ pub(crate) struct Model {
 pub(crate) struct Host {
     /// `None` for the main server.
     pub(crate) position: Option<Position>,
-    /// What a virtual host listens to, such as `*:443`.
+    /// The addresses of a virtual host, such as `*:443`.
     pub(crate) addresses: Vec<String>,
     pub(crate) name: Option<String>,
     /// Its lines at the level of the server.
     pub(crate) lines: Vec<Line>,
     pub(crate) sections: Vec<Section>,
-    /// What its own lines of the module mean.
+    /// The meaning of its own lines of the module.
     pub(crate) own: ServerConfig,
     /// The same merged with those of the main server.
     pub(crate) merged: ServerConfig,

@@ -53,14 +53,14 @@ pub(crate) struct Launcher {
     pub(crate) reluctance: Option<String>,
 }
 
-/// What Apache says of a configuration.
+/// The answer of Apache about a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
     /// The reason why it refuses the configuration.
     pub(crate) complaint: Option<Complaint>,
-    /// What it prints, the dump of the configuration among it.
+    /// Its output, the dump of the configuration among it.
     pub(crate) output: Vec<u8>,
-    /// What it warns of.
+    /// Its warnings.
     pub(crate) warnings: Vec<String>,
 }
 

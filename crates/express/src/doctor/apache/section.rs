@@ -17,7 +17,7 @@ pub(crate) struct Section {
     subject: Subject,
     /// Its lines, without sections for files in it.
     pub(crate) lines: Vec<Line>,
-    /// What the lines of the module mean.
+    /// The meaning of the lines of the module.
     pub(crate) settings: DirectoryConfig,
     /// Sections for files in it.
     pub(crate) nested: Vec<Self>,
