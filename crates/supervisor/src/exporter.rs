@@ -17,11 +17,11 @@ use wsgi_core::codes::{Code, EXPORTER_ENDED, EXPORTER_NOT_STARTED};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::exporter::ExporterPlan;
 
+use crate::context::Context;
 use crate::log;
 use crate::relay::{self, Destination};
 use crate::slot::starts::{Ending, Starts};
-use crate::slot_runner::Context;
-use crate::watch::Token;
+use crate::token::{ExporterNumber, Token};
 
 /// The number of its first descriptor: plan, spans, counts, life line follow each other.
 const FIRST: RawFd = 3;
@@ -51,9 +51,6 @@ const VARIABLES: [&str; 11] = [
     "RUST_BACKTRACE",
 ];
 
-/// Identifies a process of the exporter.
-pub(crate) type Number = u32;
-
 /// Everything that its processes are started with.
 #[derive(Debug)]
 pub(crate) struct ExporterParts {
@@ -76,7 +73,7 @@ pub(crate) struct ExporterRunner {
     parts: ExporterParts,
     starts: Starts,
     process: Option<Process>,
-    last: Number,
+    last: ExporterNumber,
     /// The time of the next start; `None` while there is a process, or will be none.
     next: Option<u64>,
     /// The time at which its process is killed.
@@ -86,7 +83,7 @@ pub(crate) struct ExporterRunner {
 
 #[derive(Debug)]
 struct Process {
-    number: Number,
+    number: ExporterNumber,
     child: Child,
     started: u64,
     output: relay::Id,
@@ -113,7 +110,7 @@ impl ExporterRunner {
     }
 
     /// Returns its process, if it is this one.
-    pub(crate) fn number_of(&self, pid: i32) -> Option<Number> {
+    pub(crate) fn number_of(&self, pid: i32) -> Option<ExporterNumber> {
         self.process.as_ref().filter(|process| process.child.pid() == pid).map(|process| process.number)
     }
 
@@ -148,7 +145,7 @@ impl ExporterRunner {
     }
 
     /// Handles the end of a process.
-    pub(crate) fn on_exit(&mut self, number: Number, context: &Context) {
+    pub(crate) fn on_exit(&mut self, number: ExporterNumber, context: &Context) {
         let Some(process) = self.process.take_if(|process| process.number == number) else { return };
         let exit = match process.child.try_wait() {
             Ok(None) => {

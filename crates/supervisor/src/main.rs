@@ -11,12 +11,14 @@
 #![forbid(unsafe_code)]
 
 mod bucket;
+mod context;
 mod ends;
 mod exporter;
 mod identity;
 mod inheritance;
 mod jail;
 mod log;
+mod page;
 mod pool;
 mod pool_runner;
 mod preparation;
@@ -28,6 +30,7 @@ mod slot;
 mod slot_runner;
 mod template;
 mod template_runner;
+mod token;
 mod watch;
 
 use std::process::ExitCode;

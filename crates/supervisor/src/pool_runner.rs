@@ -6,9 +6,11 @@ use std::ops::Range;
 use nix::sys::epoll::EpollFlags;
 use wsgi_core::wire::board::{State, slot as board};
 
+use crate::context::Context;
 use crate::pool::{Load, Pool};
 use crate::slot::Event;
-use crate::slot_runner::{Context, Knock, SlotRunner};
+use crate::slot_runner::SlotRunner;
+use crate::slot_runner::channel::Knock;
 
 /// The number of signs that are taken at a stretch from one channel.
 const BATCH: usize = 64;

@@ -19,9 +19,9 @@ use wsgi_core::codes::NO_PROCESS;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Group, LaunchPlan};
 
+use crate::context::Context;
 use crate::log::Level;
 use crate::program::CONTROL;
-use crate::slot_runner::Context;
 
 /// The argument that asks for the role. The numbers of two descriptors follow: that of the pipe,
 /// and of the group's configuration. The others have the numbers that they have in Python.

@@ -11,15 +11,15 @@ use wsgi_core::ledger::EventKind;
 use wsgi_core::wire::control::{Report, Script};
 use wsgi_core::wire::exit;
 
+use crate::context::Context;
 use crate::ends::{Ends, Given};
 use crate::log::Level;
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{BATCH, FailedImport, Process};
 use crate::program::{self, Obstacle};
 use crate::relay::Destination;
-use crate::slot_runner::Context;
 use crate::template::{Action, Event, Number, Request, Template};
-use crate::watch::Token;
+use crate::token::Token;
 
 /// The templates of a group.
 #[derive(Debug)]

@@ -1,0 +1,138 @@
+//! What the processes of a slot report, and their ends.
+
+use std::io;
+
+use os::process::{Exit, Signal};
+use wsgi_core::codes::TOO_LITTLE_MEMORY;
+use wsgi_core::ledger::EventKind;
+use wsgi_core::wire::control::Report;
+use wsgi_core::wire::exit;
+
+use super::{IMPORT_PRICE, SlotRunner};
+use crate::context::Context;
+use crate::log::Level;
+use crate::process::{AbandonedProcess, BATCH, FailedImport};
+use crate::program;
+use crate::slot::{Event, Key};
+use crate::template;
+
+impl SlotRunner {
+    /// Handles reports of a process, or the end of its pipe.
+    pub(crate) fn on_report(&mut self, key: Key, context: &Context) {
+        for _ in 0..BATCH {
+            let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
+            let event = match self.processes[at].next_report(context.now()) {
+                Ok(report) => match report {
+                    // Nobody needs another one instead.
+                    Report::Stopping(_) if self.is_unused() => Event::Unused,
+                    Report::Ready(has_imported) => {
+                        self.processes[at].lacks_import = !has_imported;
+                        if let Some(failed) = self.processes[at].failed_import.take() {
+                            self.record_import(at, &failed, context);
+                        }
+                        if let Some(template) = self.processes[at].outdates.take() {
+                            self.tell_template(template::Event::OutOfDate(template), context);
+                        }
+                        Event::Ready(key)
+                    }
+                    Report::Replace { reason, scripts } => Event::Replace(key, reason, scripts),
+                    Report::Stopping(reason) => Event::Stopping(key, reason),
+                    Report::ImportFailed { text, detail } => {
+                        self.on_failed_import(at, FailedImport::new(&text, &detail), context);
+                        continue;
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        let pid = self.processes[at].child.pid();
+                        let text =
+                            format_args!("process {pid} sent the supervisor what it may not send: {error}");
+                        context.log(self.group, Level::Error, text);
+                    }
+                    if let Some(reports) = self.processes[at].reports.take() {
+                        // It is registered, so that cannot fail.
+                        let _ = context.epoll.delete(reports);
+                    }
+                    self.handle(Event::Lost(key), context);
+                    return;
+                }
+            };
+            self.handle(event, context);
+        }
+    }
+
+    /// Records a script that a process could not import. That of a successor belongs to its end, if
+    /// it does not get ready.
+    pub(super) fn on_failed_import(&mut self, at: usize, failed: FailedImport, context: &Context) {
+        if self.slot.reason_of(self.processes[at].key).is_some() {
+            self.processes[at].failed_import.get_or_insert(failed);
+        } else {
+            self.record_import(at, &failed, context);
+        }
+    }
+
+    pub(super) fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
+        if self.imports.take(IMPORT_PRICE, context.now()) {
+            let pid = self.processes[at].child.pid();
+            context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
+        }
+    }
+
+    /// Handles the end of a process.
+    pub(crate) fn on_exit(&mut self, key: Key, context: &Context) {
+        // The reports from before its end come first.
+        self.on_preparation(key, context);
+        self.on_report(key, context);
+        if let Some(at) = self.abandoned.iter().position(|abandoned| abandoned.key == key) {
+            if !matches!(self.abandoned[at].child.try_wait(), Ok(None)) {
+                let AbandonedProcess { child, word, output, .. } = self.abandoned.swap_remove(at);
+                context.relay.collect(output);
+                // Fails where there was no memory to watch it.
+                let _ = context.epoll.delete(&child);
+                self.page.clear(word);
+            }
+            return;
+        }
+        let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
+        let exit = match self.processes[at].child.try_wait() {
+            Ok(Some(Exit::Signal(number, _)))
+                if i32::from(number) == Signal::SIGKILL as i32
+                    && context.memory_kills.borrow_mut().take_new() =>
+            {
+                Exit::OutOfMemory
+            }
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            // Nobody else waits for it, so this cannot be; but it is gone.
+            Err(_) => Exit::Status(exit::FAILED),
+        };
+        let process = self.processes.swap_remove(at);
+        // It is registered, so that cannot fail. The pipe may have readers elsewhere for a moment:
+        // a process that starts.
+        let _ = (
+            context.epoll.delete(&process.child),
+            process.reports.map(|reports| context.epoll.delete(reports)),
+        );
+        // Its last words, before what is to be said of its end.
+        context.relay.collect(process.output);
+        self.record_exit(process.child.pid(), exit, context);
+        let detail = process.failed_import.map(|failed| failed.detail.into()).unwrap_or_default();
+        let is_early = self.slot.is_starting(key);
+        self.page.clear(process.word);
+        if self.is_unused() {
+            self.handle(Event::Unused, context);
+        } else if self.is_cut(context) {
+            self.handle(Event::Cut, context);
+        }
+        self.detail = detail;
+        self.output = Some(process.output);
+        self.handle(Event::Exited(key, exit), context);
+        if is_early
+            && !exit.is_success()
+            && let Some(text) = program::shortage(&context.groups[self.group])
+        {
+            context.log(self.group, TOO_LITTLE_MEMORY.level, format_args!("{TOO_LITTLE_MEMORY}: {text}"));
+        }
+    }
+}
