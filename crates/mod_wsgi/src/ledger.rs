@@ -56,23 +56,14 @@ struct ChildLedger {
     threads: AtomicU32,
     /// The row that the first of them tries first.
     first_row: usize,
-    /// The shard of the first of them.
-    first_shard: usize,
 }
 
 // Set in a child only: the parent's statics survive its reading of the configuration again.
 static CHILD: OnceLock<Option<ChildLedger>> = OnceLock::new();
 
-/// The shard in which a thread counts, and the row that it tries first for its requests.
-#[derive(Clone, Copy)]
-struct ThreadPlace {
-    shard: usize,
-    row: usize,
-}
-
 thread_local! {
-    // No destructor, see `httpd::guard`.
-    static THREAD: Cell<Option<ThreadPlace>> = const { Cell::new(None) };
+    // The row that this thread tries first for its requests. No destructor, see `httpd::guard`.
+    static ROW: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Prepares the ledger for a configuration, in the parent, before it forks children.
@@ -160,7 +151,6 @@ impl ChildLedger {
             process,
             threads: AtomicU32::new(0),
             first_row: number * layout::ROWS_PER_THREAD * threads,
-            first_shard: number,
             words,
             layout,
         }
@@ -170,17 +160,21 @@ impl ChildLedger {
         Ledger::new(self.words.as_slice())
     }
 
-    /// Returns the place of this thread.
+    /// Returns the row that this thread tries first for its requests.
     #[inline]
-    fn thread_place(&self) -> ThreadPlace {
-        if let Some(place) = THREAD.get() {
-            return place;
-        }
-        let number = self.threads.fetch_add(1, Ordering::Relaxed) as usize;
-        let place =
-            ThreadPlace { shard: (self.first_shard + number) % self.shards, row: self.first_row + number };
-        THREAD.set(Some(place));
-        place
+    fn row(&self) -> usize {
+        ROW.get().unwrap_or_else(|| {
+            let row = self.first_row + self.threads.fetch_add(1, Ordering::Relaxed) as usize;
+            ROW.set(Some(row));
+            row
+        })
+    }
+
+    /// Returns the shard to count in: that of the processor, which has its lines at hand.
+    #[inline]
+    fn shard(&self) -> usize {
+        let processor = os::thread::processor();
+        if processor < self.shards { processor } else { processor % self.shards }
     }
 }
 

@@ -15,6 +15,15 @@ pub fn id() -> i32 {
     nix::unistd::gettid().as_raw()
 }
 
+/// Returns the number of the processor that this thread runs on at this moment; 0 if the system does
+/// not say.
+#[must_use]
+#[inline]
+pub fn processor() -> usize {
+    // SAFETY: it does not concern memory of this process.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
 /// Returns whether the thread `id` of this process runs, or waits for nothing but a processor. One
 /// whose state cannot be read (a jail without `/proc`) does not.
 #[must_use]
@@ -141,6 +150,21 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_thread_that_keeps_to_a_processor_is_there() {
+        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use nix::unistd::Pid;
+
+        let this = Pid::from_raw(0);
+        let allowed = sched_getaffinity(this).unwrap();
+        for number in (0..CpuSet::count()).filter(|number| allowed.is_set(*number).unwrap()) {
+            let mut one = CpuSet::new();
+            one.set(number).unwrap();
+            sched_setaffinity(this, &one).unwrap();
+            assert_eq!(processor(), number);
+        }
+    }
 
     #[test]
     fn a_repeating_thread_runs_until_it_is_ended() {

@@ -7,8 +7,8 @@
 //! restart), and the ledger grows at its end.
 //!
 //! A *row* belongs to a process group or to a slot. It has a small *head*, and a *body* of counters
-//! in as many copies as the ledger has *shards*: threads count in different ones, so that
-//! processors do not fight over lines of memory. Who reads adds them up, and skips those that were
+//! in as many copies as the ledger has *shards*: each processor has its own to count in,
+//! so that they do not fight over lines of memory. Who reads adds them up, and skips those that were
 //! never touched, as the head says.
 
 mod directory;

@@ -33,7 +33,6 @@ pub(crate) struct Entry<'r> {
 struct Open {
     child: &'static ChildLedger,
     group: GroupRow,
-    shard: usize,
     method: Method,
     /// Set if a daemon process is to have it.
     is_queued: bool,
@@ -98,8 +97,8 @@ impl<'r> Entry<'r> {
         // Others have the time of the client's request, of which they are a part.
         let start = if request.is_initial() { came } else { os::clock::nanoseconds() };
         let (method, other_method) = method(request);
-        let (ledger, thread) = (child.ledger(), child.thread_place());
-        let place = Place::claim(ledger, &child.requests, child.process, thread.row);
+        let ledger = child.ledger();
+        let place = Place::claim(ledger, &child.requests, child.process, child.row());
         if let Some(place) = place {
             let server = request.server();
             let is_virtual = server.is_virtual();
@@ -118,7 +117,6 @@ impl<'r> Entry<'r> {
         let open = Open {
             child,
             group,
-            shard: thread.shard,
             method,
             is_queued: target.is_some(),
             start,
@@ -214,7 +212,7 @@ impl<'r> Entry<'r> {
         if let Some(open) = &self.open
             && !self.is_rejected.replace(true)
         {
-            open.group.count_rejected(open.ledger(), open.shard, cause);
+            open.group.count_rejected(open.ledger(), open.child.shard(), cause);
         }
     }
 
@@ -266,7 +264,7 @@ impl<'r> Entry<'r> {
         if reading_since != 0 {
             self.reading.set(self.reading.get() + now.saturating_sub(reading_since));
         }
-        let (ledger, shard) = (open.ledger(), open.shard);
+        let (ledger, shard) = (open.ledger(), open.child.shard());
         let status = match self.status.get() {
             0 => 500,
             status => status,
