@@ -3,7 +3,8 @@
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 
-use super::{Action, DEFAULT_SHUTDOWN, Key};
+use super::event::{Action, Key};
+use super::rules::DEFAULT_SHUTDOWN;
 
 /// A process that serves, or is to.
 #[derive(Debug)]

@@ -3,6 +3,15 @@
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::launch::ProcessOptions;
 
+/// The time that a successor, or one process more, may take until it is ready.
+pub(crate) const SUCCESSOR_TIMEOUT: u64 = 60_000;
+/// The time that a process may take until Python runs in it: the user database and file systems can
+/// take as long as they want.
+pub(crate) const PREPARATION_TIMEOUT: u64 = 10_000;
+/// The time that a process whose control socket is closed may take to end.
+pub(super) const LOST_GRACE: u64 = 1_000;
+/// The time that a shutdown without limit may take when the server ends.
+pub(super) const DEFAULT_SHUTDOWN: u64 = 5_000;
 /// The time that a process gets beyond the limits that it keeps by itself.
 pub(super) const EXIT_MARGIN: u64 = 1_000;
 

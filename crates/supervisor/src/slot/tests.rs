@@ -1,8 +1,12 @@
 mod elastic;
 mod properties;
 
+use os::process::Exit;
+use wsgi_core::wire::control::{Order, Script};
 use wsgi_core::wire::launch::{Limits, ProcessOptions};
 
+use super::ends::{MAX_EXITING, NOT_IMPORTED};
+use super::rules::{DEFAULT_SHUTDOWN, LOST_GRACE};
 use super::*;
 
 /// A slot with a clock, that keeps what is to be done except what is written to the log.

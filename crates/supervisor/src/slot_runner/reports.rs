@@ -64,7 +64,7 @@ impl SlotRunner {
 
     /// Records a script that a process could not import. That of a successor belongs to its end, if
     /// it does not get ready.
-    pub(super) fn on_failed_import(&mut self, at: usize, failed: FailedImport, context: &Context) {
+    fn on_failed_import(&mut self, at: usize, failed: FailedImport, context: &Context) {
         if self.slot.reason_of(self.processes[at].key).is_some() {
             self.processes[at].failed_import.get_or_insert(failed);
         } else {
@@ -72,7 +72,7 @@ impl SlotRunner {
         }
     }
 
-    pub(super) fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
+    fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
         if self.imports.take(IMPORT_PRICE, context.now()) {
             let pid = self.processes[at].child.pid();
             context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);

@@ -76,7 +76,7 @@ impl SlotRunner {
     }
 
     /// Starts a process, and waits for nothing: it looks for its user and for Python by itself.
-    pub(super) fn try_spawn(
+    fn try_spawn(
         &mut self,
         key: Key,
         scripts: Vec<Script>,
@@ -132,7 +132,7 @@ impl SlotRunner {
     }
 
     /// Returns a word of the page that no living process has.
-    pub(super) fn free_word(&self) -> Option<u8> {
+    fn free_word(&self) -> Option<u8> {
         self.page.free_word(|word| {
             self.processes.iter().any(|process| process.word == word)
                 || self.unborn.iter().any(|unborn| unborn.word == word)

@@ -36,7 +36,7 @@ impl SlotRunner {
     }
 
     /// Returns the request for a process, which waits for its answer from now on.
-    pub(super) fn request(&mut self, key: Key, scripts: Vec<Script>) -> Request {
+    fn request(&mut self, key: Key, scripts: Vec<Script>) -> Request {
         let newer_than =
             self.slot.reason_of(key).filter(|reason| template::needs_import(*reason)).map(|_| {
                 let serving = self.slot.serving();
@@ -75,7 +75,7 @@ impl SlotRunner {
         }
     }
 
-    pub(super) fn order_fork(
+    fn order_fork(
         &mut self,
         key: Key,
         scripts: Vec<Script>,
