@@ -207,6 +207,8 @@ pub struct ImportScript {
     pub process_group: Box<[u8]>,
     /// Interpreter that loads it; empty: the main one.
     pub application_group: Box<[u8]>,
+    /// Whether an alias mounts it, which may name a directory of scripts instead.
+    pub is_mounted: bool,
 }
 
 /// Settings of the main server or of a virtual host.

@@ -1,6 +1,8 @@
 //! The settings that a host gets when it starts.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use bridge::{Bytes, Import, InterpreterOptions, List, NamedScript, Settings, Tag, tristate};
 use httpd::{Mpm, Server, ServerInfo};
@@ -52,6 +54,12 @@ pub(crate) enum HostProcess<'a> {
     Daemon(&'a DaemonGroup, &'a [&'a [u8]]),
 }
 
+/// Returns whether what an alias mounts is a directory: requests say which of its scripts is to run,
+/// so the start of a process imports none. What is in a jail is seen by its processes only.
+pub(crate) fn is_directory(script: &[u8], group: Option<&DaemonGroup>) -> bool {
+    group.is_none_or(|group| group.options.chroot.is_none()) && Path::new(OsStr::from_bytes(script)).is_dir()
+}
+
 /// Calls `body` with the settings of a process.
 pub(crate) fn with<T>(
     global: &Global,
@@ -71,6 +79,7 @@ pub(crate) fn with<T>(
     let interpreters: Vec<InterpreterOptions<'_>> = global.interpreter_blocks().map(options).collect();
     let imports: Vec<Import<'_>> = global
         .imports_of(name)
+        .filter(|import| !import.is_mounted || !is_directory(&import.script, group))
         .map(|import| Import {
             script: Bytes::new(&import.script),
             application_group: Bytes::new(&import.application_group),

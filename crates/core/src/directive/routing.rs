@@ -304,10 +304,15 @@ fn preload(
         return Ok(());
     }
     usable(target, process_group)?;
+    // Below a directory, requests say which script it is.
+    if file.ends_with(b"/") {
+        return Ok(());
+    }
     target.global.imports.push(ImportScript {
         script: file.into(),
         process_group: process_group.clone(),
         application_group: application_group.clone(),
+        is_mounted: true,
     });
     Ok(())
 }
@@ -341,7 +346,12 @@ fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let process_group = options.process_group.ok_or_else(|| missing("process group", "process-group"))?;
     usable(target, &process_group)?;
     target.global.embedded_demanded |= process_group.is_empty();
-    target.global.imports.push(ImportScript { script: script.into(), process_group, application_group });
+    target.global.imports.push(ImportScript {
+        script: script.into(),
+        process_group,
+        application_group,
+        is_mounted: false,
+    });
     Ok(())
 }
 

@@ -76,14 +76,10 @@ fn mounted<'s>(server: &'s Server, global: &Global, group: &'s DaemonGroup) -> V
         let mut imports = global.imports_of(&group.name);
         imports.any(|import| *import.script == *script && import.application_group.is_empty())
     };
-    // Below a directory, requests say which script it is. (What is in a jail is seen by its
-    // processes only.)
-    let is_directory =
-        |script: &[u8]| group.options.chroot.is_none() && Path::new(OsStr::from_bytes(script)).is_dir();
     let settings = server.all().filter_map(Server::settings::<Wsgi>);
     let mut found = Vec::new();
     for script in settings.flat_map(|settings| settings.main_scripts_of(&group.name)) {
-        if !found.contains(&script) && !is_imported(script) && !is_directory(script) {
+        if !found.contains(&script) && !is_imported(script) && !settings::is_directory(script, Some(group)) {
             found.push(script);
         }
     }

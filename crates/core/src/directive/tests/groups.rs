@@ -15,6 +15,7 @@ fn groups_that_are_fixed_preload() {
         ("WSGIScriptAlias / /w process-group=%{ENV:X} application-group=a", false),
         ("WSGIScriptAlias / /w application-group=%{GLOBAL}", false),
         ("WSGIScriptAlias / /w process-group=daemon", false),
+        ("WSGIScriptAlias / /w/ process-group=%{GLOBAL} application-group=a", false),
     ] {
         let mut server = Server::default();
         let diagnostic = server.diagnostic(Scope::Main, line);

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_touch_retries_a_failed_import_at_once, Daemon),
     on_one_mpm!(a_failed_import_does_not_disturb_other_scripts, Daemon),
     on_one_mpm!(a_failed_import_at_the_start_is_retried, Daemon),
+    on_one_mpm!(a_directory_of_scripts_is_no_script, Daemon),
     on_one_mpm!(django_recovers_when_its_database_is_back, Daemon),
 ];
 
@@ -149,6 +150,22 @@ fn a_failed_import_at_the_start_is_retried(setup: Setup) {
             wait_until_open(server);
             let log = server.log_since(Default::default());
             assert!(!log.contains("reentrant"), "{log}");
+        });
+    });
+}
+
+fn a_directory_of_scripts_is_no_script(setup: Setup) {
+    let aliases = "WSGIScriptAlias /scripts/ @ROOT@/apps/ process-group=e2e application-group=%{GLOBAL}\n\
+                   WSGIScriptAlias /bare @ROOT@/apps process-group=e2e application-group=%{GLOBAL}";
+    let setup = setup.group("").file("htdocs/gates/keep", "").file("apps/app.wsgi", APP);
+    setup.conf(aliases).run(|server, cases| {
+        for path in ["/scripts/app.wsgi/pid", "/bare/app.wsgi/pid"] {
+            assert!(server.get(path).expect(200).parse::<u32>().is_ok());
+        }
+        let reason = "each process tries to import the directory, and logs that it cannot";
+        cases.ours_only("and the start imports none", reason, || {
+            let log = server.log_since(Default::default());
+            assert!(!log.contains("WSGI0106") && !log.contains("WSGI1006"), "{log}");
         });
     });
 }
