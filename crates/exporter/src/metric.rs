@@ -128,6 +128,11 @@ impl Sink for Points {
             histogram.data_points.push(point);
         }
     }
+
+    fn wants_zeros(&self) -> bool {
+        // Points say when they began.
+        false
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use wsgi_core::ledger::Cause;
+
 use crate::Snapshot;
 use crate::histogram::Histogram;
 use crate::snapshot::{Group, Mode, Process, State, Times};
@@ -61,7 +63,14 @@ pub trait Sink {
 
     /// Writes a distribution, with a value for each label.
     fn histogram(&mut self, labels: &[&str], histogram: &Histogram);
+
+    /// Returns whether counters of faults are to be written before there was any, for a reader that
+    /// does not know when a counter began: it would take the first fault for where counting starts.
+    fn wants_zeros(&self) -> bool;
 }
+
+/// The signals by which processes crash.
+const CRASH_SIGNALS: [&str; 6] = ["SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV"];
 
 /// A value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -243,12 +252,7 @@ fn requests(groups: &[&Group], writer: &mut Writer<'_>) {
     writer.part(&WRITING, groups, |times| &times.writing);
     writer.each(&BYTES_IN, groups, |group| sum(group, |process| process.bytes_in));
     writer.each(&BYTES_OUT, groups, |group| sum(group, |process| process.bytes_out));
-    let mut family = writer.family(&REJECTIONS);
-    for group in groups {
-        for (cause, count) in &group.rejections {
-            family.sample(&[&group.name, cause], *count);
-        }
-    }
+    writer.by_name(&REJECTIONS, groups, &Cause::ALL.map(Cause::name), |group| vec![&group.rejections]);
 }
 
 fn processes(groups: &[&Group], writer: &mut Writer<'_>) {
@@ -271,8 +275,8 @@ fn processes(groups: &[&Group], writer: &mut Writer<'_>) {
         sum(group, |process| u64::from(process.state == State::Serving)) * u64::from(group.threads)
     });
     writer.each(&BUSY, groups, Group::busy);
-    writer.by_name(&ENDS, groups, |process| &process.restarts);
-    writer.by_name(&CRASHES, groups, |process| &process.crashes);
+    writer.by_name(&ENDS, groups, &[], |group| of_processes(group, |process| &process.restarts));
+    writer.by_name(&CRASHES, groups, &CRASH_SIGNALS, |group| of_processes(group, |process| &process.crashes));
     writer.each(&EXITS, groups, |group| sum(group, |process| process.exits));
     writer.each(&FAILED_RELOADS, groups, |group| sum(group, |process| process.failed_reloads));
     writer.each(&LACKING, groups, |group| sum(group, |process| process.lacks_import.into()));
@@ -292,6 +296,13 @@ fn slots(groups: &[&Group], writer: &mut Writer<'_>) {
 
 fn known(process: &Process, value: f64) -> Option<f64> {
     (process.pid != 0).then_some(value)
+}
+
+fn of_processes(
+    group: &Group,
+    counts: fn(&Process) -> &BTreeMap<String, u64>,
+) -> Vec<&BTreeMap<String, u64>> {
+    group.processes.iter().map(counts).collect()
 }
 
 fn sum(group: &Group, count: impl Fn(&Process) -> u64) -> u64 {
@@ -332,17 +343,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a metric that has one value for each group and name.
+    /// Writes a metric that has one value for each group and name. The known names are written with
+    /// zero, too, if the sink wants that.
     fn by_name(
         &mut self,
         metric: &'static Metric,
         groups: &[&Group],
-        counts: fn(&Process) -> &BTreeMap<String, u64>,
+        known: &[&str],
+        counts: fn(&Group) -> Vec<&BTreeMap<String, u64>>,
     ) {
+        let known = if self.0.wants_zeros() { known } else { &[] };
         let mut family = self.family(metric);
         for group in groups {
-            let mut sums = BTreeMap::<&str, u64>::new();
-            for (name, count) in group.processes.iter().flat_map(counts) {
+            let mut sums: BTreeMap<&str, u64> = known.iter().map(|name| (*name, 0)).collect();
+            for (name, count) in counts(group).into_iter().flatten() {
                 *sums.entry(name).or_default() += count;
             }
             for (name, count) in sums {

@@ -54,6 +54,10 @@ impl Sink for Text {
         self.line("_sum", labels, None, histogram.sum);
         self.line("_count", labels, None, count);
     }
+
+    fn wants_zeros(&self) -> bool {
+        true
+    }
 }
 
 impl Text {
@@ -140,6 +144,23 @@ mod tests {
         }
         assert!(!text.contains("hidden"));
         assert!(!text.contains("resident_memory_bytes{process_group=\"sh\\\"o\\\\p\\n\",slot=\"1\"}"));
+    }
+
+    #[test]
+    fn counters_of_what_should_never_happen_begin_at_zero() {
+        let groups = vec![Group { name: "shop".to_owned(), ..Group::default() }];
+        let text = render(&Snapshot { groups, ..Snapshot::default() });
+        for line in [
+            "mod_wsgi_rejections_total{process_group=\"shop\",cause=\"busy\"} 0",
+            "mod_wsgi_rejections_total{process_group=\"shop\",cause=\"process_died\"} 0",
+            "mod_wsgi_process_crashes_total{process_group=\"shop\",signal=\"SIGKILL\"} 0",
+            "mod_wsgi_process_crashes_total{process_group=\"shop\",signal=\"SIGSEGV\"} 0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "no {line} in {text}");
+        }
+        let counted = render(&snapshot());
+        assert_eq!(counted.matches("signal=\"SIGSEGV\"").count(), 1, "{counted}");
+        assert_eq!(counted.matches("cause=\"busy\"").count(), 1, "{counted}");
     }
 
     #[test]
