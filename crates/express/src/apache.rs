@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::bounded::output;
 use crate::failure::Failure;
 
 /// An installed Apache.
@@ -187,11 +188,7 @@ fn built_in(program: &Path) -> Result<Vec<String>, Failure> {
             program.display()
         ))
     };
-    let output = Command::new(program)
-        .arg("-l")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| refuse(error.to_string()))?;
+    let output = output(Command::new(program).arg("-l")).map_err(|error| refuse(error.to_string()))?;
     if !output.status.success() {
         return Err(refuse(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
@@ -236,7 +233,7 @@ fn find_modules(program: &Path, named: Option<&Path>) -> Result<PathBuf, Failure
 /// installed where Apache only runs.
 fn ask_apxs() -> Option<PathBuf> {
     let program = std::env::var_os("APXS").unwrap_or_else(|| "apxs".into());
-    let output = Command::new(program).args(["-q", "LIBEXECDIR"]).stdin(Stdio::null()).output().ok()?;
+    let output = output(Command::new(program).args(["-q", "LIBEXECDIR"])).ok()?;
     let directory = String::from_utf8(output.stdout).ok()?;
     Some(PathBuf::from(directory.trim())).filter(|directory| directory.is_absolute())
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::account::{Access, Account};
 use crate::apache;
 use crate::application::Application;
+use crate::bounded::output;
 use crate::general;
 use crate::install::{Installation, REINSTALL};
 use crate::python::Python;
@@ -242,10 +243,15 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
 /// Lets Apache check the generated configuration; returns its objections and the options behind
 /// them.
 pub(crate) fn configuration(mut control: Command, configuration: &Path) -> Vec<String> {
-    let output = control.arg("configtest").stdin(Stdio::null()).output();
-    let output = match output {
+    let output = match output(control.arg("configtest")) {
         Ok(output) if output.status.success() => return Vec::new(),
         Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            return vec![format!(
+                "Apache does not say whether it accepts the configuration: {error}; look for names in it that nobody \
+                 answers for, and for scripts that wait (--envvars-script)"
+            )];
+        }
         Err(error) => {
             let shell = control.get_program().display();
             return vec![format!(

@@ -12,6 +12,7 @@ mod apache;
 mod application;
 mod auth;
 mod banner;
+mod bounded;
 mod checks;
 mod cli;
 mod config;

@@ -2,11 +2,11 @@
 //! it.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use wsgi_core::python_home::{self, LIBRARY_DIRECTORIES, Version};
 
 use crate::account::Account;
+use crate::bounded::output;
 use crate::failure::Failure;
 use crate::install::Installation;
 
@@ -251,7 +251,7 @@ impl Python {
     /// It does not say them.
     pub(crate) fn directories(&self, account: &Account) -> Result<[PathBuf; 2], Failure> {
         const PRINT: &str = "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('scripts'), sep='\\n')";
-        let output = account.command(&self.program).args(["-I", "-c", PRINT]).output();
+        let output = output(account.command(&self.program).args(["-I", "-c", PRINT]));
         let output = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         let text = output.unwrap_or_default();
         match text.lines().collect::<Vec<_>>()[..] {
@@ -266,13 +266,8 @@ impl Python {
     /// Returns whether the machine has a locale.
     pub(crate) fn has_locale(&self, name: &str, account: &Account) -> bool {
         const CHECK: &str = "import locale, sys; locale.setlocale(locale.LC_ALL, sys.argv[1])";
-        let status = account
-            .command(&self.program)
-            .args(["-I", "-c", CHECK, name])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
+        let output = output(account.command(&self.program).args(["-I", "-c", CHECK, name]));
+        output.is_ok_and(|output| output.status.success())
     }
 
     /// Checks that a module can be imported with these directories first on the path. The error says
@@ -280,13 +275,7 @@ impl Python {
     pub(crate) fn imports(&self, module: &str, path: &[PathBuf], account: &Account) -> Result<(), String> {
         const CHECK: &str =
             "import importlib, sys; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1])";
-        let output = account
-            .command(&self.program)
-            .args(["-c", CHECK, module])
-            .args(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()
+        let output = output(account.command(&self.program).args(["-c", CHECK, module]).args(path))
             .map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
@@ -311,12 +300,8 @@ for number, path in enumerate(sys.argv[1:]):
     except OSError:
         pass
 ";
-        let output = account
-            .command(&self.program)
-            .args(["-I", "-S", "-Wignore", "-Xutf8", "-c", CHECK])
-            .args(files)
-            .stderr(Stdio::null())
-            .output();
+        let mut command = account.command(&self.program);
+        let output = output(command.args(["-I", "-S", "-Wignore", "-Xutf8", "-c", CHECK]).args(files));
         let text =
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         text.lines()
@@ -361,12 +346,8 @@ pub(crate) fn versions(hosts: &Path) -> String {
 }
 
 fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python, String> {
-    let output = account
-        .command(executable)
-        .args(["-I", "-c", PROBE])
-        .args(LIBRARY_DIRECTORIES)
-        .stderr(Stdio::piped())
-        .output()
+    let mut command = account.command(executable);
+    let output = output(command.args(["-I", "-c", PROBE]).args(LIBRARY_DIRECTORIES))
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use os::process::{Child, Exit, Signal};
 use os::spawn::Plan;
 
 use crate::application::Loader;
+use crate::bounded::output;
 use crate::failure::Failure;
 use crate::general;
 use crate::inputs::Inputs;
@@ -109,10 +110,11 @@ fn arguments(inputs: &Inputs<'_>, loader: Loader) -> Vec<String> {
 
 /// Returns the environment that the control script gives Apache, as `NAME=value`.
 pub(crate) fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, String> {
-    let output = command.arg("environment").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output(command.arg("environment"));
     let output = output.map_err(|error| format!("{}: {error}", control.display()))?;
     if !output.status.success() {
-        return Err(format!("{} environment: {}", control.display(), output.status));
+        let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+        return Err(format!("{} environment: {}: {said}", control.display(), output.status));
     }
     let variables = output.stdout.split(|byte| *byte == 0).filter(|variable| !variable.is_empty());
     // There is no other zero byte in one.

@@ -46,19 +46,27 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<us
     }
 }
 
-/// Reads a small regular file. A pipe, which would have the reader wait, is none.
+/// Reads a small regular file, of 64 KB at most.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or is longer than 64 KB.
+/// See [`read_regular`].
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    const MOST: u64 = 64 << 10;
+    read_regular(path, 64 << 10)
+}
+
+/// Reads a regular file. A pipe, which would have the reader wait, is none, nor is a device without
+/// an end.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is longer than `most` bytes.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut content = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MOST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(content) }
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(content) }
 }
 
 /// Returns the names in a directory, as far as they can be read.

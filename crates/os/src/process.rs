@@ -199,7 +199,17 @@ pub fn reap(is_known: impl FnOnce(i32) -> bool) -> io::Result<Option<Ended>> {
 /// tells.
 #[must_use]
 pub fn children() -> Vec<i32> {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    children_in("/proc/self/task")
+}
+
+/// Returns the ids of the children of a process, as [`children`] those of this one.
+#[must_use]
+pub fn children_of(pid: i32) -> Vec<i32> {
+    children_in(&format!("/proc/{pid}/task"))
+}
+
+fn children_in(tasks: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())

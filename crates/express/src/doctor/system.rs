@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::checks::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
 use super::unit::Unit;
+use crate::bounded::output;
 
 pub(super) static TOPIC: Topic = Topic {
     title: "The system",
@@ -315,12 +316,7 @@ fn selinux(subject: &Subject, root: &Path, context_of: &dyn Fn(&Path) -> Option<
 
 /// Returns the security context of a file.
 fn context_of(path: &Path) -> Option<String> {
-    let output = Command::new("stat")
-        .args(["-L", "-c", "%C", "--"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
+    let output = output(Command::new("stat").args(["-L", "-c", "%C", "--"]).arg(path));
     let output = output.ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
