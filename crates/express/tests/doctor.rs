@@ -255,6 +255,45 @@ fn what_an_import_starts_is_ended_with_it() {
 }
 
 #[test]
+fn what_leaves_an_import_for_good_is_ended_too() {
+    let prefix = healthy();
+    let file = prefix.path("pid");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    // Twice, as services do.
+    let script = "import os, time\nfile = os.path.join(os.path.dirname(__file__), 'pid')\n\
+                  if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        open(file, 'w').write(str(os.getpid()))\n\
+                  \x20       time.sleep(1000)\n    os._exit(0)\n\
+                  while not os.path.getsize(file):\n    time.sleep(0.01)\napplication = print\n";
+    fs::write(prefix.path("app.wsgi"), script).unwrap();
+    assert_eq!(examine(&prefix, &[]).0, Some(0));
+    let process = format!("/proc/{}", fs::read_to_string(file).unwrap());
+    assert!(!Path::new(&process).exists(), "{process}");
+}
+
+#[test]
+fn the_import_counts_whatever_comes_after_it() {
+    let after = "import atexit, time\natexit.register(time.sleep, 1000)\napplication = print\n";
+    assert_eq!(examine_script(after, &["--startup-timeout", "1"]).0, Some(0));
+    let replaced = "import builtins, json, os, sys\nbuiltins.open = os.fdopen = json.dumps = sys.stdout = None\n\
+                    class Lazy:\n    def __getattr__(self, name):\n        raise SystemExit\n\
+                    sys.modules['lazy'] = Lazy()\nsys.modules[5] = None\napplication = print\n";
+    assert_eq!(examine_script(replaced, &[]).0, Some(0));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_a_finding() {
+    let prefix = healthy();
+    nix::unistd::mkfifo(&prefix.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for name in ["pipe", "none.conf", "/dev/zero"] {
+        let output = prefix.run(&["doctor", "--json", "--config", &prefix.path(name).to_string_lossy()]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let what = report["findings"][0]["what"].as_str().unwrap();
+        assert!(output.status.code() == Some(1) && what.contains("cannot be read"), "{report}");
+    }
+}
+
+#[test]
 fn an_application_has_the_user_limits_and_environment_of_its_group() {
     let script = "import os, resource, pwd\nimport mod_wsgi\n\
                   raise ValueError([os.environ['LC_ALL'], resource.getrlimit(resource.RLIMIT_AS)[0], \

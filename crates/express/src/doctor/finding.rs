@@ -170,15 +170,26 @@ impl fmt::Display for Finding {
             text += &format!("; {}", self.remedy);
         }
         text += &format!(" [{}]", self.check);
-        for character in text.chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                write!(f, "{character}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&plain(&text))
     }
+}
+
+/// Returns a text as a line that does nothing to a terminal, and reads in the order in which it is
+/// written.
+pub(super) fn plain(text: &str) -> String {
+    let is_seen = |character: char| {
+        !character.is_control()
+            && !matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_seen(character) {
+            line.push(character);
+        } else {
+            line.extend(character.escape_default());
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -198,6 +209,7 @@ mod tests {
             "/a.conf:7: error: {PYTHON_NOT_STARTED}: it is\\nbroken: someone moved it; move it back []"
         );
         assert_eq!(finding.to_string(), expected);
+        assert_eq!(plain("\u{1b}[31m \u{202e}\u{2028}\u{9b} ü€"), "\\u{1b}[31m \\u{202e}\\u{2028}\\u{9b} ü€");
         let plain = Finding::note("so be it").at(Some(&Place::Option("--port")));
         assert_eq!(plain.to_string(), "--port: note: so be it []");
         assert_eq!(Finding::warning("x").to_string(), "warning: x []");

@@ -10,6 +10,7 @@ mod application;
 mod checks;
 mod express;
 mod finding;
+mod leftovers;
 mod limits;
 mod paths;
 mod python;
@@ -74,12 +75,14 @@ pub(crate) fn run(parsed: &Parsed) -> Result<u8, Failure> {
     if parsed.positional.first().is_some_and(|word| word == "start-server") {
         parsed.positional.remove(0);
     }
+    leftovers::adopt();
     let mut subject = match parsed.text(&CONFIG) {
         Some(file) => configured(&parsed, file)?,
         None => express::subject(&parsed)?,
     };
     subject.may_import = !parsed.has(&NO_IMPORT);
     let outcome = checks::run(subject);
+    leftovers::end();
     say(&if parsed.has(&JSON) { report::json(&outcome) } else { report::text(&outcome) })?;
     Ok(u8::from(outcome.count(Severity::Error) > 0))
 }
@@ -89,10 +92,9 @@ fn configured(parsed: &Parsed, file: &str) -> Result<Subject, Failure> {
     if let Some(word) = parsed.positional.first() {
         return Err(Failure::usage(format!("'{word}' and --config name two servers; leave one of them out")));
     }
-    let cannot = |error| Failure::file("read", Path::new(file), &error, "check --config");
-    let file = std::path::absolute(file).map_err(cannot)?;
+    let file = std::path::absolute(file)
+        .map_err(|error| Failure::file("read", Path::new(file), &error, "check --config"))?;
     let file = if file.is_dir() { file.join("httpd.conf") } else { file };
-    std::fs::File::open(&file).map_err(cannot)?;
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY)).ok();
     let mut subject = apache::subject(apache::Configuration::read(&file, apache.as_ref()));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::checks::Outcome;
-use super::finding::{Finding, Place, Severity};
+use super::finding::{Finding, Place, Severity, plain};
 
 /// The version of the form of the JSON: raised when something that is there changes its meaning or
 /// goes, not when something is added.
@@ -27,7 +27,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         [count(Severity::Error, "error"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
     let counts: Vec<_> = counts.into_iter().flatten().collect();
     let counts = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
-    let _ = writeln!(text, "{}: {counts} ({} checks)", outcome.subject, outcome.checks.len());
+    let _ = writeln!(text, "{}: {counts} ({} checks)", plain(&outcome.subject), outcome.checks.len());
     text
 }
 

@@ -6,6 +6,7 @@ runs this text again, with IS_SUB.
 
 import json
 import os
+import signal
 import sys
 
 # Python's directories, whose files are not the application's.
@@ -52,6 +53,8 @@ def run(order):
     set_path(order)
     stand_in(order)
     missed = record_missed_variables()
+    # An application may replace these while it is imported, as it may anything.
+    write, encode, leave, alarm = os.write, json.dumps, os._exit, signal.alarm
     try:
         found, holder = load(order)
         if found is None:
@@ -64,18 +67,21 @@ def run(order):
         report["error"] = describe(error)
     if os.getpid() != own:
         # A copy of this process, which the application has made.
-        os._exit(1)
+        leave(1)
     report["missed"] = sorted(missed)
     for name, facts in (("memory", memory), ("extensions", extensions), ("authorization", lambda: authorization(order)), ("modules", modules)):
         try:
             report[name] = facts()
-        except Exception:
+        except BaseException:
             pass
-    with os.fdopen(REPORT, "w", encoding="utf-8", errors="replace") as file:
-        json.dump(report, file)
+    text = encode(report).encode("ascii", "replace")
+    while text:
+        text = text[write(REPORT, text) :]
     try:
         import atexit
 
+        # The report is made: whether this ends, or how, changes nothing.
+        alarm(5)
         # What the application has registered may tidy up; its threads are not waited for.
         atexit._run_exitfuncs()
     except BaseException:
@@ -83,9 +89,9 @@ def run(order):
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:
+        except BaseException:
             pass
-    os._exit(0)
+    leave(0)
 
 
 def set_locale(report):

@@ -227,15 +227,15 @@ fn run(
     let exit = exit.map_err(|error| error.to_string())?;
     // What it has started ends with it.
     let _ = killpg(Pid::from_raw(started.child.pid()), Signal::SIGKILL);
-    let Some(exit) = exit else {
-        let is_flood = printed() > MOST_PRINTED;
-        return Ok(if is_flood { Trial::Flood } else { Trial::Late(limit.as_secs()) });
-    };
+    super::leftovers::end();
     let last = || String::from_utf8_lossy(&read(&output, MOST_OUTPUT).unwrap_or_default()).into_owned();
     let text = read(&report, MOST).map_err(|error| error.to_string())?;
-    Ok(match serde_json::from_slice(&text) {
-        Ok(report) => Trial::Done(Box::new(Report { output: last(), ..report })),
-        Err(_) => Trial::Ended(exit, last_lines(&last())),
+    Ok(match (serde_json::from_slice(&text), exit) {
+        // It has imported the application, however it has ended then.
+        (Ok(report), _) => Trial::Done(Box::new(Report { output: last(), ..report })),
+        (Err(_), Some(exit)) => Trial::Ended(exit, last_lines(&last())),
+        (Err(_), None) if printed() > MOST_PRINTED => Trial::Flood,
+        (Err(_), None) => Trial::Late(limit.as_secs()),
     })
 }
 
