@@ -5,6 +5,9 @@ use std::path::Path;
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
+/// More than any module has.
+const LARGEST: u64 = 512 << 20;
+
 /// Facts about a file in ELF.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Elf {
@@ -33,7 +36,7 @@ pub(crate) enum Libc {
 impl Elf {
     /// Reads a file; `None` if it cannot be read, or is none of 64 bits in ELF.
     pub(crate) fn read(file: &Path) -> Option<Self> {
-        Self::parse(&std::fs::read(file).ok()?).ok()
+        Self::parse(&os::file::read_regular(file, LARGEST).ok()?).ok()
     }
 
     fn parse(data: &[u8]) -> object::read::Result<Self> {

@@ -114,6 +114,12 @@ impl Configuration {
         let default = || self.launcher.as_ref()?.build.pid_file.clone();
         line.or(told).or_else(default)
     }
+
+    /// Returns the process id of the server, as its file tells it.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let text = os::file::read_small(&self.pid_file()?).ok()?;
+        display(&text).trim().parse().ok()
+    }
 }
 
 /// Returns the addresses of all lines `Listen`.
@@ -153,8 +159,7 @@ fn log_files(configuration: &Configuration) -> u32 {
 /// Returns the most descriptors that the server may have: if it runs, what it was started with.
 fn files_limit(configuration: &Configuration) -> Option<u64> {
     let running = || {
-        let pid = std::fs::read_to_string(configuration.pid_file()?).ok()?;
-        let limits = std::fs::read_to_string(format!("/proc/{}/limits", pid.trim())).ok()?;
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", configuration.pid()?)).ok()?;
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         line.split_whitespace().next()?.parse().ok()
     };

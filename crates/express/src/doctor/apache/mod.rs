@@ -46,6 +46,8 @@ pub(crate) struct Configuration {
     modules: Vec<LoadModule>,
     /// The parts that could not be read.
     problems: Vec<Problem>,
+    /// Apache can be asked to read it: it is there, and has an end.
+    is_readable: bool,
     model: Model,
     /// Root starts it.
     is_root: bool,
@@ -55,8 +57,9 @@ impl Configuration {
     /// Reads a configuration with all that belongs to it.
     pub(crate) fn read(file: &Path, apache: Option<&Apache>) -> Self {
         let launcher = apache.map(|apache| Launcher::new(apache, file));
-        let word = launcher.as_ref().and_then(|launcher| launcher.ask(file));
         let content = reader::read(file, &conditions(file, launcher.as_ref()));
+        let is_readable = !content.is_endless && !content.files.is_empty();
+        let word = launcher.as_ref().filter(|_| is_readable).and_then(|launcher| launcher.ask(file));
         // Apache's own reading counts, as far as it has come to an end.
         let dumped =
             word.as_ref().filter(|word| word.complaint.is_none()).map(|word| dump::parse(&word.output));
@@ -70,6 +73,7 @@ impl Configuration {
             word,
             modules: content.modules,
             problems: if is_dumped { Vec::new() } else { content.problems },
+            is_readable,
             model: Model::new(&lines, &Machine { is_root }),
             is_root,
         }

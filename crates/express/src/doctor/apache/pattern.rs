@@ -3,24 +3,57 @@
 /// Returns whether `text` is matched by the shell pattern `pattern`, whose `*`, `?` and `[...]` match
 /// no slash.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let Some((&first, rest)) = pattern.split_first() else { return text.is_empty() };
-    match first {
-        b'*' => {
-            let within = text.iter().position(|&byte| byte == b'/').unwrap_or(text.len());
-            (0..=within).any(|skipped| matches(rest, &text[skipped..]))
+    let (mut pattern, mut text) = (pattern, text);
+    // The last star, and the text that it has not taken: only that one need take more, since what
+    // lies before it is matched, and none takes a slash.
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        match one(pattern, text) {
+            One::Matched(rest, tail) => (pattern, text) = (rest, tail),
+            One::Star(rest) => {
+                star = Some((rest, text));
+                pattern = rest;
+            }
+            One::Both => return true,
+            One::Neither => {
+                let untaken = star.filter(|(_, untaken)| !untaken.starts_with(b"/"));
+                let Some((rest, [_, tail @ ..])) = untaken else { return false };
+                star = Some((rest, tail));
+                (pattern, text) = (rest, tail);
+            }
         }
-        b'?' => text.split_first().is_some_and(|(&byte, tail)| byte != b'/' && matches(rest, tail)),
-        b'[' => match class(rest) {
-            Some((set, after)) => text
-                .split_first()
-                .is_some_and(|(&byte, tail)| byte != b'/' && is_in(set, byte) && matches(after, tail)),
-            None => text.split_first().is_some_and(|(&byte, tail)| byte == b'[' && matches(rest, tail)),
-        },
-        b'\\' if !rest.is_empty() => {
-            text.split_first().is_some_and(|(&byte, tail)| byte == rest[0] && matches(&rest[1..], tail))
-        }
-        byte => text.split_first().is_some_and(|(&other, tail)| byte == other && matches(rest, tail)),
     }
+}
+
+/// The match of the first element of a pattern.
+enum One<'p, 't> {
+    /// It matches; these are what follow it, and the character.
+    Matched(&'p [u8], &'t [u8]),
+    /// It is a star, which this follows.
+    Star(&'p [u8]),
+    /// Both are at their ends.
+    Both,
+    Neither,
+}
+
+fn one<'p, 't>(pattern: &'p [u8], text: &'t [u8]) -> One<'p, 't> {
+    let Some((&first, rest)) = pattern.split_first() else {
+        return if text.is_empty() { One::Both } else { One::Neither };
+    };
+    if first == b'*' {
+        return One::Star(rest);
+    }
+    let Some((&byte, tail)) = text.split_first() else { return One::Neither };
+    let (is_match, rest) = match first {
+        b'?' => (byte != b'/', rest),
+        b'[' => match class(rest) {
+            Some((set, after)) => (byte != b'/' && is_in(set, byte), after),
+            None => (byte == b'[', rest),
+        },
+        b'\\' if !rest.is_empty() => (byte == rest[0], &rest[1..]),
+        first => (byte == first, rest),
+    };
+    if is_match { One::Matched(rest, tail) } else { One::Neither }
 }
 
 /// Returns whether a text is a pattern rather than a name.
@@ -75,14 +108,31 @@ mod tests {
             (r"\*", "*"),
             ("/home/*/www", "/home/joe/www"),
             ("", ""),
+            ("*", ""),
+            ("a*b*c", "abxbxc"),
+            ("*/*.conf", "x/y.conf"),
         ] {
             assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
-        for (pattern, text) in
-            [("*.conf", "a.conf~"), ("*", "a/b"), ("a?c", "a/c"), ("[a-c]x", "dx"), (r"\*", "a"), ("a", "")]
-        {
+        for (pattern, text) in [
+            ("*.conf", "a.conf~"),
+            ("*", "a/b"),
+            ("a?c", "a/c"),
+            ("[a-c]x", "dx"),
+            (r"\*", "a"),
+            ("a", ""),
+            ("a*/b", "a/x/b"),
+            ("*b*", "a/b"),
+        ] {
             assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let pattern = "*a".repeat(100) + "b";
+        assert!(!matches(pattern.as_bytes(), "a".repeat(250).as_bytes()));
+        assert!(!matches("a".repeat(1 << 20).as_bytes(), "a".repeat((1 << 20) - 1).as_bytes()));
     }
 
     proptest! {

@@ -19,8 +19,16 @@ use super::pattern::{is_pattern, matches};
 /// more than anybody nests).
 const DEPTH: usize = 20;
 
-/// More than any configuration has.
+/// More than any configuration has: files, sections in each other, lines, bytes in all files, bytes
+/// in one line.
 const MOST_FILES: usize = 5_000;
+const DEEPEST: usize = 100;
+const MOST_LINES: usize = 1_000_000;
+const MOST_BYTES: u64 = 64 << 20;
+const LONGEST_LINE: usize = 1 << 20;
+
+/// The most problems that anybody reads.
+const MOST_PROBLEMS: usize = 20;
 
 /// The facts about Apache that conditions ask for.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +65,8 @@ pub(crate) struct Content {
     pub(crate) files: Vec<PathBuf>,
     /// Things that could not be read.
     pub(crate) problems: Vec<Problem>,
+    /// Apache would read without end, or nearly.
+    pub(crate) is_endless: bool,
 }
 
 /// A reason why a part of the configuration was not read.
@@ -83,7 +93,18 @@ struct Reader<'a> {
     /// The names that `<IfModule>` knows: identifiers and sources.
     known: BTreeSet<String>,
     macros: Macros,
+    /// The files and the macros that are being read, the outer ones first.
+    reading: Vec<Source>,
+    lines: usize,
+    bytes: u64,
     content: Content,
+}
+
+/// Something that lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    File(PathBuf),
+    Macro(String),
 }
 
 /// A section that is open.
@@ -107,23 +128,56 @@ impl<'a> Reader<'a> {
             });
         }
         let defines = conditions.defines.iter().map(|name| (name.clone().into_bytes(), Vec::new())).collect();
-        Self { conditions, defines, known, macros: Macros::default(), content: Content::default() }
+        Self {
+            conditions,
+            defines,
+            known,
+            macros: Macros::default(),
+            reading: Vec::new(),
+            lines: 0,
+            bytes: 0,
+            content: Content::default(),
+        }
     }
 
     fn problem(&mut self, text: String, position: Option<&Position>) {
-        self.content.problems.push(Problem { text, position: position.cloned() });
+        let problem = Problem { text, position: position.cloned() };
+        if self.content.problems.len() < MOST_PROBLEMS && !self.content.problems.contains(&problem) {
+            self.content.problems.push(problem);
+        }
+    }
+
+    /// Reports something that would have Apache read without end.
+    fn endless(&mut self, text: String, position: Option<&Position>) {
+        if !std::mem::replace(&mut self.content.is_endless, true) {
+            self.problem(text, position);
+        }
     }
 
     fn file(&mut self, file: &Path, position: Option<&Position>, depth: usize, out: &mut Vec<Line>) {
-        if depth > DEPTH || self.content.files.len() > MOST_FILES {
-            self.problem(format!("{} is not read: too many files are included", file.display()), position);
+        let source = Source::File(file.to_owned());
+        // One that does something else the second time is not likely, but may be.
+        if self.reading.iter().filter(|outer| **outer == source).count() > 1 {
+            self.endless(format!("{} includes itself", file.display()), position);
             return;
         }
-        match fs::read(file) {
+        if depth > DEPTH || self.content.files.len() > MOST_FILES {
+            self.endless(format!("{} is not read: too many files are included", file.display()), position);
+            return;
+        }
+        let content = if file == Path::new("/dev/null") {
+            Ok(Vec::new())
+        } else {
+            os::file::read_regular(file, MOST_BYTES - self.bytes)
+        };
+        match content {
             Ok(content) => {
+                self.bytes += content.len() as u64;
                 self.content.files.push(file.to_owned());
+                self.reading.push(source);
                 let raw = split(file, &content);
                 self.lines(&raw, depth, out);
+                self.reading.pop();
             }
             Err(error) => self.problem(format!("{} cannot be read: {error}", file.display()), position),
         }
@@ -134,7 +188,17 @@ impl<'a> Reader<'a> {
         let mut at = 0;
         while let Some(Raw { text, position }) = raw.get(at) {
             at += 1;
-            let text = self.expanded(text);
+            self.lines += 1;
+            if self.lines > MOST_LINES {
+                self.endless("too many lines are read".to_owned(), Some(position));
+            }
+            if self.content.is_endless {
+                break;
+            }
+            let Some(text) = self.expanded(text) else {
+                self.problem("the line is too long".to_owned(), Some(position));
+                continue;
+            };
             let (mut name, mut arguments) = Raw::divide(&text);
             if let Some(closed) = name.strip_prefix("</") {
                 self.close(&mut open, closed.trim_end_matches('>'), position, out);
@@ -159,11 +223,7 @@ impl<'a> Reader<'a> {
                 }
                 ("<perl" | "<lua", _) => at = end_of_section(raw, at),
                 ("undefmacro", _) => self.macros.remove(&arguments),
-                ("use", _) if depth <= DEPTH => match self.macros.instantiate(&arguments) {
-                    Ok(body) => self.lines(&body, depth + 1, innermost(&mut open, out)),
-                    Err(reason) => self.problem(reason, Some(position)),
-                },
-                ("use", _) => self.problem("Macros are nested too deeply".to_owned(), Some(position)),
+                ("use", _) => self.macro_lines(&arguments, position, depth, innermost(&mut open, out)),
                 ("include", _) => {
                     self.include(&arguments, false, position, depth, innermost(&mut open, out));
                 }
@@ -173,7 +233,10 @@ impl<'a> Reader<'a> {
                 _ if self.executed(&name, &arguments, position) => {}
                 _ => {
                     let line = Line { name, arguments, position: position.clone(), children: Vec::new() };
-                    if is_section {
+                    if is_section && open.len() >= DEEPEST {
+                        self.problem("sections are nested too deeply".to_owned(), Some(position));
+                        at = end_of_section(raw, at);
+                    } else if is_section {
                         open.push(Open::Section(line));
                     } else {
                         innermost(&mut open, out).push(line);
@@ -183,11 +246,29 @@ impl<'a> Reader<'a> {
         }
         while let Some(last) = open.pop() {
             if let Open::Section(line) = last {
-                let text = format!("{}> is not closed", line.name);
-                self.problem(text, Some(&line.position));
+                if !self.content.is_endless {
+                    self.problem(format!("{}> is not closed", line.name), Some(&line.position));
+                }
                 innermost(&mut open, out).push(line);
             }
         }
+    }
+
+    /// Reads the lines that a `Use` stands for.
+    fn macro_lines(&mut self, arguments: &[u8], position: &Position, depth: usize, out: &mut Vec<Line>) {
+        let body = match self.macros.instantiate(arguments) {
+            Ok(body) => body,
+            Err(reason) => return self.problem(reason, Some(position)),
+        };
+        let name = Words::new(arguments).next().unwrap_or_default();
+        let source = Source::Macro(display(&name).to_ascii_lowercase());
+        if depth > DEPTH || self.reading.contains(&source) {
+            let text = format!("The macro '{}' uses itself, or macros are nested too deeply", display(&name));
+            return self.problem(text, Some(position));
+        }
+        self.reading.push(source);
+        self.lines(&body, depth + 1, out);
+        self.reading.pop();
     }
 
     fn close(&mut self, open: &mut Vec<Open>, name: &str, position: &Position, out: &mut Vec<Line>) {
@@ -288,8 +369,9 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Returns the text with the values of `${...}`; what is not defined is left as it is.
-    fn expanded(&self, text: &[u8]) -> Vec<u8> {
+    /// Returns the text with the values of `${...}`; what is not defined is left as it is. `None` if
+    /// that is longer than any line.
+    fn expanded(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.windows(2).position(|pair| pair == b"${") {
@@ -302,9 +384,12 @@ impl<'a> Reader<'a> {
                 None => out.extend_from_slice(&rest[start..=start + length]),
             }
             rest = &rest[start + length + 1..];
+            if out.len() > LONGEST_LINE {
+                return None;
+            }
         }
         out.extend_from_slice(rest);
-        out
+        (out.len() <= LONGEST_LINE).then_some(out)
     }
 
     fn include(
@@ -545,8 +630,44 @@ mod tests {
             assert!(problem.starts_with(expected), "{problem}");
         }
         let (_, problems) = lines(&[("main", "Include main\n")]);
-        assert!(problems.iter().any(|problem| problem.contains("too many files")), "{problems:?}");
+        assert_eq!(problems, ["1: @/main includes itself"]);
         let (_, problems) = lines(&[("main", "<Macro m>\nUse m\n</Macro>\nUse m\n")]);
         assert!(problems[0].contains("nested too deeply"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_configuration_without_end_is_left() {
+        let includes = "Include main\nIncludeOptional main\nIncludeOptional m*n\n";
+        assert_eq!(lines(&[("main", includes)]).1, ["1: @/main includes itself"]);
+        let uses = "<Macro m>\nUse m\nUse m\nUse m\n</Macro>\nUse m\n";
+        assert_eq!(lines(&[("main", uses)]).1.len(), 3);
+        let mut laughs = "<Macro m0>\nA 1\n</Macro>\n".to_owned();
+        let mut doubled = "Define d0 xxxxxxxx\n".to_owned();
+        for level in 1..16 {
+            let uses = format!("Use m{}\n", level - 1).repeat(10);
+            laughs += &format!("<Macro m{level}>\n{uses}</Macro>\n");
+        }
+        for level in 1..40 {
+            doubled += &format!("Define d{level} ${{d{0}}}${{d{0}}}\n", level - 1);
+        }
+        let (_, problems) = lines(&[("main", &format!("{laughs}Use m15\n"))]);
+        assert!(problems.len() == 1 && problems[0].ends_with("too many lines are read"), "{problems:?}");
+        let (_, problems) = lines(&[("main", &doubled)]);
+        assert!(!problems.is_empty() && problems[0].ends_with("the line is too long"), "{problems:?}");
+        let (_, problems) = lines(&[("main", &"<Location /x>\n".repeat(200_000))]);
+        assert!(problems.len() == MOST_PROBLEMS && problems[0].ends_with("too deeply"), "{problems:?}");
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let main = directory.path().join("main");
+        fs::write(&main, "Include pipe\nInclude /dev/zero\nInclude /dev/null\nA 1\n").unwrap();
+        let conditions = Conditions { root: directory.path().to_owned(), ..Conditions::default() };
+        let content = read(&main, &conditions);
+        assert_eq!((content.lines.len(), content.problems.len()), (1, 2), "{:?}", content.problems);
+        assert!(content.problems.iter().all(|problem| problem.text.ends_with("not a regular file")));
     }
 }

@@ -1,8 +1,6 @@
 //! The machine and the servers, as the definitions of directives ask for them.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use os::accounts;
@@ -50,7 +48,7 @@ impl System for Machine {
     }
 
     fn read(&self, file: &[u8]) -> Result<Vec<u8>, String> {
-        std::fs::read(OsStr::from_bytes(file)).map_err(|error| error.to_string())
+        os::file::read_regular(path(file), 1 << 20).map_err(|error| error.to_string())
     }
 }
 

@@ -34,7 +34,7 @@ fn taken(subject: &Subject, listen: &Listen) -> Option<Finding> {
     };
     let process = owner(other.inode);
     let own = subject.apache.as_ref().and_then(|configuration| {
-        let pid = fs::read_to_string(configuration.pid_file()?).ok()?.trim().parse::<u32>().ok()?;
+        let pid = configuration.pid()?;
         // The number may be that of another process by now.
         let is_apache = name(pid).is_some_and(|name| {
             subject.server.program.as_ref().and_then(|program| program.file_name()).is_some_and(|file| {

@@ -68,7 +68,7 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
                 .because(reluctance)
                 .remedy("run the doctor as the owner of the file"),
         );
-    } else if word.is_none() {
+    } else if word.is_none() && configuration.is_readable {
         findings.push(
             Finding::warning("Apache could not be asked about the configuration")
                 .because("it could not be run, or did not end in time"),
