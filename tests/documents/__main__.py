@@ -79,7 +79,7 @@ def test_page(page, settings, references, apache):
         blocks = parse(page, text)
     except Mistake as mistake:
         return counts, reasons, [*mistakes, str(mistake)]
-    sandbox = Sandbox(page, settings)
+    sandbox = Sandbox(page, settings, apache)
     try:
         for block in blocks:
             if block.kind != "given":

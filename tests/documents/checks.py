@@ -49,16 +49,10 @@ class Apache:
             if os.path.exists(f"{directory}/mod_{name}.so")
         ]
 
-    def check(self, sandbox, block, text):
-        """Has Apache read a configuration, which is in a file of the sandbox."""
-        around = block.settings.get("in")
-        if around:
-            text = f"{around}\n{text}\n</{around[1:].split()[0].rstrip('>')}>\n"
-        before = "".join(sandbox.read(name) for name in block.settings.get("with", "").split())
-        # Accounts that a real site would have.
-        before, text = (re.sub(r"(?<![\w-])(user|group)=\S+", r"\1=#65534", each) for each in (before, text))
-        module = "" if "LoadModule wsgi_module" in before + text else f'LoadModule wsgi_module "{self.prefix}/lib/mod_wsgi/mod_wsgi.so"'
-        configuration = "\n".join(
+    def configuration(self, sandbox, text):
+        """Returns a whole configuration with this text."""
+        module = "" if "LoadModule wsgi_module" in text else f'LoadModule wsgi_module "{self.prefix}/lib/mod_wsgi/mod_wsgi.so"'
+        return "\n".join(
             [
                 f'ServerRoot "{sandbox.root}"',
                 "ServerName localhost",
@@ -68,10 +62,19 @@ class Apache:
                 'TypesConfig "/dev/null"',
                 *self.modules,
                 module,
-                before,
                 text,
             ]
         )
+
+    def check(self, sandbox, block, text):
+        """Has Apache read a configuration, which is in a file of the sandbox."""
+        around = block.settings.get("in")
+        if around:
+            text = f"{around}\n{text}\n</{around[1:].split()[0].rstrip('>')}>\n"
+        before = "".join(sandbox.read(name) for name in block.settings.get("with", "").split())
+        # Accounts that a real site would have.
+        before, text = (re.sub(r"(?<![\w-])(user|group)=\S+", r"\1=#65534", each) for each in (before, text))
+        configuration = self.configuration(sandbox, f"{before}\n{text}")
         file = sandbox.path(f".check-{block.line}.conf")
         with open(file, "w", encoding="utf-8") as stream:
             stream.write(configuration)

@@ -1,6 +1,7 @@
 """Runs the commands of a page in a directory and on ports of their own."""
 
 import contextlib
+import grp
 import itertools
 import os
 import re
@@ -20,7 +21,15 @@ COMMAND, START, RESPONSE = 120, 60, 30
 # Ports as pages name them. Each page has its own ones in their places.
 PORTS = "8000", "8080", "8443", "8888", "9000"
 # Directories as pages name them; each page has its own ones below its sandbox.
-DIRECTORIES = re.compile(r'(?<![\w./@-])/(srv|opt|run|etc/ssl|var/cache|var/log/shop)(?=[/\s"\'>),;:]|$)', re.MULTILINE)
+DIRECTORIES = re.compile(r'(?<![\w./@-])/(srv|opt|run|etc/ssl|etc/apache2|var/cache|var/log/shop)(?=[/\s"\'>),;:]|$)', re.MULTILINE)
+# What a page takes for granted in the configuration of the distribution.
+GIVEN_SITE = """
+WSGIDaemonProcess shop threads=5 request-timeout=60 locale=C.UTF-8
+WSGIScriptAlias / /srv/shop/app.wsgi process-group=shop application-group=%{GLOBAL}
+<Directory /srv/shop>
+    Require all granted
+</Directory>
+"""
 # The first of the ports, below those of the end-to-end tests and of outgoing connections.
 FIRST = 11_000
 # The interpreter behind the virtual environment of these tests: not the first of PATH, which other users may not be able to run.
@@ -42,8 +51,9 @@ def free_port():
 class Sandbox:
     """A directory for the files of a page, with the servers that it has started."""
 
-    def __init__(self, page, settings):
+    def __init__(self, page, settings, apache):
         self.page = page
+        self.apache = apache
         self.settings = settings
         name = os.path.basename(page).removesuffix(".md")
         self.root = tempfile.mkdtemp(prefix=f"documents-{name}-")
@@ -51,7 +61,7 @@ class Sandbox:
         os.chmod(self.root, 0o755)
         os.mkdir(self.path("tmp"), 0o1777)
         os.chmod(self.path("tmp"), 0o1777)
-        for directory in ("srv", "opt", "run", "etc/ssl", "var/cache", "var/log/shop"):
+        for directory in ("srv", "opt", "run", "etc/ssl", "etc/apache2", "var/cache", "var/log/shop"):
             os.makedirs(self.path(directory))
         os.symlink(settings.prefix, self.path("opt/mod_wsgi"))
         if settings.wheel:
@@ -99,6 +109,8 @@ class Sandbox:
             path = os.path.join(self.directory, self.adapt(name))
             if name.endswith("/"):
                 os.makedirs(path, exist_ok=True)
+            elif name == "/etc/apache2/apache2.conf":
+                self.write(path, self.adapt(self.apache.configuration(self, GIVEN_SITE)))
             elif name.endswith("/bin/python"):
                 self.make_environment(path.removesuffix("/bin/python"))
             elif name.startswith("pip:") and self.settings.fast:
@@ -127,7 +139,9 @@ class Sandbox:
         # Without its own option a server listens on 8000; if there is one, the last counts.
         port = self.ports[block.settings.get("port", "8000")]
         text = re.sub(r"\b(start-server|setup-server|runmodwsgi)\b", rf"\1 --port {port}", self.adapt(block.text))
-        return text
+        # This one has its own port, and the group that a page makes is not there.
+        text = re.sub(r"\bmod_wsgi-telemetry serve\b", rf"\g<0> --http-port {port}", text)
+        return text.replace("--socket-group wsgi-telemetry", f"--socket-group {grp.getgrgid(os.getgid()).gr_name}")
 
     def shell(self, text, limit=COMMAND):
         """Runs a text with sh where the last one has ended, and returns its status, output and error output."""

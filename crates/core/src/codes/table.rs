@@ -346,8 +346,9 @@ codes! {
         "Its group can write to the directory of the script, which `script-user=` forbids. The client gets status 403.",
         "Take the permission away: `chmod go-w`.";
     EXCEPTION = "WSGI0174", Error,
-        "An application, or `reload_required()` of its script, has raised an exception that nobody caught.",
-        "Look at the traceback behind the message.";
+        "An application, or `reload_required()` of its script, has raised an exception that nobody caught. The client \
+         gets status 500, or an incomplete response where it had begun.",
+        "Look at the traceback after the message.";
     SYSTEM_EXIT = "WSGI0175", Error,
         "An application has raised `SystemExit`. The process goes on.",
         "Do not call `sys.exit()` in an application.";

@@ -28,14 +28,13 @@ or has a unit: `64K`, `512M`, `2G` (powers of 1024). A *NUMBER* may also be writ
 
 ## Django
 
-<!-- test: not run: needs a project, which the page about Django has -->
+<!-- given: /opt/shop/venv/bin/python -->
+<!-- test: run -->
 ```sh
-mod_wsgi-express install-package --python venv/bin/python
-venv/bin/python manage.py collectstatic
-venv/bin/python manage.py runmodwsgi --reload-on-changes
+mod_wsgi-express install-package --python /opt/shop/venv/bin/python
 ```
 
-With `mod_wsgi.express` in `INSTALLED_APPS`, `manage.py runmodwsgi` takes all options of this page (and `--setup-only`), and serves `WSGI_APPLICATION` with the \
+makes the command `manage.py runmodwsgi` known to an environment, which the wheel does by itself; [Django](django.md) has an example. With `mod_wsgi.express` in `INSTALLED_APPS`, `manage.py runmodwsgi` takes all options of this page (and `--setup-only`), and serves `WSGI_APPLICATION` with the \
 Python that runs it. `BASE_DIR` is the working directory unless `--working-directory` is given. `STATIC_ROOT` is served at `STATIC_URL`, unless WhiteNoise \
 does that. `mod_wsgi.server` is the former name of the package, and works with a warning.
 ";
