@@ -187,9 +187,16 @@ def publish_signal(name, number):
     publish("process_signal", [*event_callbacks, *signal_callbacks], event)
 
 
+def _frames():
+    """Returns the frames of the threads of this interpreter, by their ids."""
+    # Interpreters with locks of their own go on while `sys._current_frames()` looks into them, which may crash the
+    # process. Those of the server's threads can be had otherwise.
+    return native.frames() if native.own_gils else sys._current_frames()
+
+
 def dump_stacks(ident):
     """Logs the stacks of all threads of this interpreter, or of one."""
-    for thread, frame in sys._current_frames().items():
+    for thread, frame in _frames().items():
         if ident is None or thread == ident:
             place = f"thread {thread} executing"
             while frame is not None:
@@ -200,7 +207,7 @@ def dump_stacks(ident):
 
 def stack_of(ident):
     """Returns the lines of the stack of a thread, as a traceback has them."""
-    frame = sys._current_frames().get(ident)
+    frame = native.frames().get(ident)
     lines = []
     while frame is not None and len(lines) < 100:
         code = frame.f_code
@@ -317,11 +324,17 @@ def threads_left():
     if threading is None:
         return []
     lines = []
-    frames = sys._current_frames()
+    frames = _frames()
     for thread in threading.enumerate():
         # Threads of the server run nothing.
         frame = frames.get(thread.ident)
-        if frame is None or thread.ident == threading.get_ident():
+        is_hidden = native.own_gils and not isinstance(thread, (threading._DummyThread, threading._MainThread))
+        if thread.ident == threading.get_ident() or frame is None and not is_hidden:
+            continue
+        kind = "daemon" if thread.daemon else "not a daemon"
+        title = f"{type(thread).__name__} '{thread.name}' ({kind})"
+        if frame is None:
+            lines.append(title)
             continue
         # The caller of `threading` says more than the wait itself.
         inner = frame
@@ -329,11 +342,7 @@ def threads_left():
             inner = inner.f_back
         frame = inner or frame
         code = frame.f_code
-        kind = "daemon" if thread.daemon else "not a daemon"
-        lines.append(
-            f"{type(thread).__name__} '{thread.name}' ({kind}), executing file "
-            f'"{code.co_filename}", line {frame.f_lineno}, in {code.co_name}'
-        )
+        lines.append(f'{title}, executing file "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}')
     return lines
 
 

@@ -17,6 +17,8 @@ pub(crate) struct Native {
     server: Server,
     streams: Arc<Type<Log>>,
     own_gil: bool,
+    /// Any interpreter of the process may have its own GIL.
+    own_gils: bool,
     /// Set if collections are reported.
     collector: Option<Arc<Collector>>,
 }
@@ -26,9 +28,10 @@ impl Native {
         server: Server,
         streams: Arc<Type<Log>>,
         own_gil: bool,
+        own_gils: bool,
         collector: Option<Arc<Collector>>,
     ) -> Self {
-        Self { server, streams, own_gil, collector }
+        Self { server, streams, own_gil, own_gils, collector }
     }
 }
 
@@ -119,6 +122,11 @@ impl Class for Native {
                 descriptors::forked();
                 Ok(py.none())
             })
+            // frames(): the frames of the server's threads in this interpreter, by the threads' ids.
+            .method(c"frames", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "frames", 0, 0)?;
+                python::frames(py)
+            })
             .method(c"start_recording_metrics", |py, _, arguments| {
                 arguments.expect(py, "start_recording_metrics", 0, 0)?;
                 metrics::start(context::data(py).is_some());
@@ -150,7 +158,9 @@ impl Class for Native {
                 Ok(py.none())
             })
             .attribute(c"records", |py, _| Ok(py.bool(records::are_wanted())))
-            .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
+            .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)))
+            // Whether any interpreter of the process may have its own GIL.
+            .attribute(c"own_gils", |py, native| Ok(py.bool(native.own_gils)));
     }
 }
 

@@ -6,7 +6,7 @@ use os::fork::{Side, sibling};
 use pyo3_ffi as ffi;
 
 use crate::Python;
-use crate::threads;
+use crate::{frames, threads};
 
 /// Forks this process as `os.fork()` does, with the functions of `os.register_at_fork()`; but the
 /// new process is a sibling of this one, not a child: see [`sibling`]. There, `begin` runs first,
@@ -32,6 +32,7 @@ pub fn fork(py: Python<'_>, begin: impl FnOnce()) -> io::Result<Side> {
         let side = sibling();
         if matches!(side, Ok(Side::New)) {
             threads::become_original();
+            frames::keep_own();
             begin();
             ffi::PyOS_AfterFork_Child();
             // CPython has made another key.

@@ -21,6 +21,7 @@ mod config;
 mod error;
 pub mod extension;
 mod fork;
+mod frames;
 #[cfg(not(Py_3_12))]
 mod gilstate;
 mod interpreter;
@@ -34,6 +35,7 @@ pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
 pub use fork::{fork, has_other_interpreters};
+pub use frames::frames;
 pub use interpreter::{
     Ended, Interpreter, NotCreated, State, adopt, finalize, is_finalizable, leave_alone, start,
 };

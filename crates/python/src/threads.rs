@@ -131,6 +131,7 @@ pub(crate) fn add<T: Default + 'static>(
         // SAFETY: only this thread has access, and no reference outlives this statement.
         unsafe { (*entries.get()).push(entry) };
     });
+    crate::frames::add(interpreter, state);
     os::thread_exit::intercept(exit_begins);
     let key = KEY.get_or_init(|| {
         let mut key = 0;
@@ -161,6 +162,7 @@ pub(crate) unsafe fn remove(interpreter: *mut ffi::PyInterpreterState) {
         entries.iter().position(|entry| entry.interpreter == interpreter).map(|index| entries.remove(index))
     });
     if let Some(entry) = taken {
+        crate::frames::remove(entry.state);
         // SAFETY: the value is in no entry any more.
         unsafe { (entry.drop_data)(entry.data) };
     }
@@ -189,6 +191,7 @@ pub fn end_thread() {
             #[cfg(not(Py_3_12))]
             crate::gilstate::bind(entry.state);
             ffi::PyEval_RestoreThread(entry.state);
+            crate::frames::remove(entry.state);
             (entry.drop_data)(entry.data);
             ffi::PyThreadState_Clear(entry.state);
             ffi::PyThreadState_DeleteCurrent();

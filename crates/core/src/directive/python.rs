@@ -161,7 +161,8 @@ pub(super) const PER_INTERPRETER_GIL: Directive = Directive {
 With `On`, sub-interpreters run in parallel. This needs Python 3.12 or later and extension modules that support it. Such an \
 interpreter has neither `fork` nor daemon threads. The main interpreter (`%{GLOBAL}`) is not affected. \
 Prefer Python 3.13 for it: 3.12 shares memory of extension modules between such interpreters, and its first \
-releases (3.12.1 at least) can abort when a process ends, or when several interpreters import at a time.",
+releases (3.12.1 at least) can abort when a process ends, or when several interpreters import at a time. Tools that \
+call `sys._current_frames()`, such as profilers, can crash the process: it looks into interpreters that run.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| {
         target.global.interpreter_target().per_interpreter_gil = Some(value)

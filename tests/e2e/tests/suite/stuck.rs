@@ -1,13 +1,14 @@
 //! Requests that hold their threads for too long.
 
-use e2e::Needs::{OneProcess, Ours};
-use e2e::{Mode, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::Needs::{Daemon, HostWithOwnGil, OneProcess, Ours};
+use e2e::{Interpreter, Mode, Server, Setup, Test, on_one_mpm, wait_until};
 use serde_json::Value;
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_stuck_request_is_logged_once_with_its_stack, OneProcess, Ours("WSGIStuckTimeout")),
     on_one_mpm!(a_stuck_request_is_logged_while_python_is_locked, OneProcess, Ours("WSGIStuckTimeout")),
     on_one_mpm!(stuck_requests_are_objects, OneProcess, Ours("WSGIStuckTimeout")),
+    on_one_mpm!(a_stack_is_taken_beside_interpreters_that_run, Daemon, HostWithOwnGil),
 ];
 
 const CODE: &str = "WSGI1070";
@@ -124,6 +125,52 @@ fn stuck_requests_are_objects(setup: Setup) {
             let stack = object["traceback"].as_str().unwrap_or_default();
             assert!(stack.contains("in application\n") && stack.ends_with("in wait_for_the_file"), "{stack}");
             assert!(object["id"].is_string() && object["script"].is_string(), "{object}");
+        });
+    });
+}
+
+/// Executes Python all the time, for a while.
+const BUSY: &str = "
+import time
+
+def descend(depth):
+    return sum(x for x in range(3)) if depth == 0 else descend(depth - 1)
+
+def application(environ, start_response):
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        descend(30)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'done']
+";
+
+fn a_stack_is_taken_beside_interpreters_that_run(setup: Setup) {
+    let python = Interpreter::with_own_gil().expect("the test needs one");
+    let names = ["one", "two", "three", "four"];
+    let setup = names.iter().fold(setup.file("apps/app.wsgi", BUSY), |setup, name| {
+        setup.conf(&format!("WSGIScriptAlias /{name} @ROOT@/apps/app.wsgi application-group={name}"))
+    });
+    let setup = setup.python_home(Some(&python.home())).conf("WSGIPerInterpreterGIL On");
+    setup.group("threads=8 stuck-timeout=100ms").run(|server, cases| {
+        cases.check("each is served and logged", || {
+            let mark = server.mark();
+            std::thread::scope(|scope| {
+                let clients = names.repeat(2).into_iter().map(|name| {
+                    scope.spawn(move || {
+                        for _ in 0..2 {
+                            assert_eq!(server.get(&format!("/{name}")).expect(200), "done");
+                        }
+                    })
+                });
+                let clients: Vec<_> = clients.collect();
+                let join = |client: std::thread::ScopedJoinHandle<'_, ()>| client.join();
+                let results: Vec<_> = clients.into_iter().map(join).collect();
+                assert!(results.iter().all(Result::is_ok), "{}", server.log_since(mark));
+            });
+            let log = server.log_since(mark);
+            let stacks = log.lines().filter(|line| line.contains(", in descend")).count();
+            assert!(log.matches(CODE).count() == 16 && stacks > 16, "{log}");
+            assert!(!log.contains("has died"), "{log}");
         });
     });
 }
