@@ -1,19 +1,20 @@
 //! Gives the schema its identity: a number that is computed from the sources of everything that two
-//! of our programs have in common, the wire format and the bridge. A number that is raised by hand
-//! is forgotten at times.
+//! of our programs have in common: the wire format, the bridge, and the layout of the memory that they
+//! share. A number that is raised by hand is forgotten at times.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directories of these sources, relative to this crate.
-const SOURCES: [&str; 2] = ["src/wire", "../bridge/src"];
+/// These sources, files and directories, relative to this crate.
+const SOURCES: [&str; 5] =
+    ["src/wire", "src/ledger", "src/tallies.rs", "../bridge/src", "../status/src/layout.rs"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let mut files = Vec::new();
-    for directory in SOURCES {
-        println!("cargo::rerun-if-changed={directory}");
-        collect(Path::new(directory), &mut files);
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+        collect(Path::new(source), &mut files);
     }
     files.sort();
     let mut hash = Fnv::new();
@@ -25,15 +26,17 @@ fn main() {
     println!("cargo::rustc-env=MOD_WSGI_SCHEMA={:016x}", hash.0);
 }
 
-/// All Rust files below `directory`.
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+/// Adds all Rust files at or below `path`.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    if path.is_file() {
+        files.push(path.to_owned());
+        return;
+    }
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     for entry in entries {
-        let path = entry.unwrap_or_else(|error| panic!("{}: {error}", directory.display())).path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+        let entry = entry.unwrap_or_else(|error| panic!("{}: {error}", path.display())).path();
+        if entry.is_dir() || entry.extension().is_some_and(|extension| extension == "rs") {
+            collect(&entry, files);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The identity of the schema: of the wire format and of the bridge, by a number that the build
+//! The identity of the schema, of all that two programs of ours have in common, by a number that the build
 //! computes from their sources.
 //!
 //! It stands in every program and library that speaks them, so that it can be read from a file
