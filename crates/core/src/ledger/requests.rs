@@ -102,10 +102,11 @@ const GROUP: usize = 5;
 /// The lengths of the four texts, of 8 bits each; the number of the method, of 16 bits; the port.
 const LENGTHS: usize = 6;
 const METHOD: usize = 8;
-const PATH: usize = METHOD + LONGEST_METHOD / 8;
+const ID: usize = METHOD + LONGEST_METHOD / 8;
+// (The beginning of the path is in one line with the id.)
+const PATH: usize = ID + LONGEST_ID / 8;
 const HOST: usize = PATH + LONGEST_PATH / 8;
-const ID: usize = HOST + LONGEST_HOST / 8;
-const ROW: usize = align(ID + LONGEST_ID / 8);
+const ROW: usize = align(HOST + LONGEST_HOST / 8);
 
 const LONGEST_METHOD: usize = 16;
 const LONGEST_PATH: usize = 128;

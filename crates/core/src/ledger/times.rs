@@ -14,8 +14,9 @@ pub const BOUNDS: [u64; 14] = [
 /// The number of buckets.
 pub const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// The number of words of a distribution: the buckets and the sum.
-pub(super) const WORDS: usize = BUCKETS + 1;
+/// The number of words of a distribution: the sum and the buckets, so that the sum is in one line with
+/// the buckets of most requests.
+pub(super) const WORDS: usize = 1 + BUCKETS;
 
 /// A part of the time of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +48,16 @@ pub fn bucket(micros: u64) -> usize {
 /// Counts a time, in microseconds, in a distribution.
 #[inline]
 pub(super) fn count(distribution: &[AtomicU64; WORDS], micros: u64) {
-    add(&distribution[bucket(micros).min(BUCKETS - 1)], 1);
-    add(&distribution[BUCKETS], micros);
+    let [sum, buckets @ ..] = distribution;
+    add(&buckets[bucket(micros).min(BUCKETS - 1)], 1);
+    add(sum, micros);
 }
 
-/// Adds the distribution at `start` to `buckets` and their sum in microseconds.
+/// Adds the distribution at `start` to `total`: the numbers in the buckets, then the sum in
+/// microseconds.
 pub(super) fn sum(read: Read<'_>, start: usize, total: &mut [u64; WORDS]) {
     for (index, word) in total.iter_mut().enumerate() {
-        *word = word.wrapping_add(read(start + index));
+        *word = word.wrapping_add(read(start + (index + 1) % WORDS));
     }
 }
 
