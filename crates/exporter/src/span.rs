@@ -1,5 +1,6 @@
 //! Spans in the form of OTLP, with the attributes of the semantic conventions for HTTP servers.
 
+use wsgi_core::tracing::state;
 use wsgi_core::wire::span::Span as Record;
 
 use crate::proto::{KeyValue, PARENT_IS_KNOWN, PARENT_IS_REMOTE, Span, SpanKind, Status, StatusCode};
@@ -17,7 +18,8 @@ pub(crate) fn of(record: &Record<'_>) -> Span {
     Span {
         trace_id: record.trace.to_vec(),
         span_id: record.id.to_vec(),
-        trace_state: text(record.state),
+        // (The application gets it as it came.)
+        trace_state: if state::is_valid(record.state) { text(record.state) } else { String::new() },
         parent_span_id: if is_child { record.parent.to_vec() } else { Vec::new() },
         // The route, which would follow, is known to the application.
         name: known_method(record.method).unwrap_or("HTTP").to_owned(),
@@ -51,7 +53,7 @@ fn attributes(record: &Record<'_>, is_error: bool) -> Vec<KeyValue> {
     if method.is_none() {
         add("http.request.method_original", record.method);
     }
-    add("network.protocol.version", record.protocol.strip_prefix(b"HTTP/").unwrap_or(record.protocol));
+    add("network.protocol.version", version(record.protocol));
     add("client.address", record.client);
     add("mod_wsgi.process_group", record.process_group);
     if is_error {
@@ -68,6 +70,15 @@ fn attributes(record: &Record<'_>, is_error: bool) -> Vec<KeyValue> {
 
 fn known_method(method: &[u8]) -> Option<&'static str> {
     METHODS.into_iter().find(|known| known.as_bytes() == method)
+}
+
+/// Returns the version of HTTP as the conventions name it: `1.1`, `2`. Subrequests have none.
+fn version(protocol: &[u8]) -> &[u8] {
+    let version = protocol.strip_prefix(b"HTTP/").unwrap_or_default();
+    match version {
+        [b'0' | b'1', ..] => version,
+        _ => version.strip_suffix(b".0").unwrap_or(version),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -128,6 +139,25 @@ mod tests {
             "mod_wsgi.queue_time",
         ] {
             assert!(!has_key(&span, key), "{key}");
+        }
+    }
+
+    #[test]
+    fn versions_are_those_of_the_conventions() {
+        for (protocol, expected) in
+            [("HTTP/1.0", "1.0"), ("HTTP/1.1", "1.1"), ("HTTP/2.0", "2"), ("HTTP/3", "3"), ("INCLUDED", "")]
+        {
+            let span = of(&Record { protocol: protocol.as_bytes(), ..record() });
+            let found = span.attributes.iter().find(|attribute| attribute.key == "network.protocol.version");
+            let wanted = (!expected.is_empty()).then(|| KeyValue::text("network.protocol.version", expected));
+            assert_eq!(found, wanted.as_ref(), "{protocol}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_not_valid_is_dropped() {
+        for (state, expected) in [("a=1, b=2", "a=1, b=2"), ("a=1, what", ""), ("", "")] {
+            assert_eq!(of(&Record { state: state.as_bytes(), ..record() }).trace_state, expected);
         }
     }
 

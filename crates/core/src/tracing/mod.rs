@@ -6,6 +6,7 @@
 mod context;
 mod ids;
 mod sampler;
+pub mod state;
 
 pub use context::{SpanId, TraceContext, TraceId};
 pub use ids::IdGenerator;

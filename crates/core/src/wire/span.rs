@@ -1,6 +1,7 @@
 //! Spans: the datagrams in which Apache children tell the exporter of requests that have ended.
 
 use super::codec::{Malformed, Reader, Writer};
+use crate::tracing::state;
 
 /// The longest datagram, in bytes.
 pub const LONGEST: usize = 10 << 10;
@@ -68,7 +69,9 @@ impl<'a> Span<'a> {
         writer.u16(self.port);
         writer.u32(self.pid);
         writer.u64(self.queue_time.map_or(0, |time| time.saturating_add(1)));
-        for text in self.texts() {
+        // The part of an entry would be another one.
+        let state = state::shortened(self.state, LONGEST_TEXT);
+        for text in (Span { state: &state, ..*self }).texts() {
             writer.bytes(&text[..text.len().min(LONGEST_TEXT)]);
         }
         buffer
@@ -185,6 +188,15 @@ mod tests {
         let datagram = span.encode();
         assert!(datagram.len() <= LONGEST, "{}", datagram.len());
         assert_eq!(Span::decode(&datagram).map(|span| span.path.len()), Ok(LONGEST_TEXT));
+    }
+
+    #[test]
+    fn no_entry_of_the_state_is_cut() {
+        let entry = |number| format!("{number:03}={}", "v".repeat(40));
+        let state = (0..30).map(entry).collect::<Vec<_>>().join(",");
+        let datagram = Span { state: state.as_bytes(), ..span() }.encode();
+        let found = Span::decode(&datagram).map(|span| span.state.to_owned());
+        assert_eq!(found, Ok((0..22).map(entry).collect::<Vec<_>>().join(",").into_bytes()));
     }
 
     proptest! {
