@@ -134,16 +134,26 @@ impl Client {
             request = request.header(name, value);
         }
         match request.config().timeout_global(Some(timeout)).build().send(message) {
-            Ok(response) => answer(response),
+            Ok(response) => answer(response, timeout),
             Err(error) => Answer::Later(describe(&error, timeout), None),
         }
     }
 }
 
-fn answer(mut response: ureq::http::Response<Body>) -> Answer {
+/// Reads the answer to a request that may take `timeout`.
+fn answer(mut response: ureq::http::Response<Body>, timeout: Duration) -> Answer {
     let (status, pause) = (response.status(), retry_after(response.headers()));
-    let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
+    let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
     if status.is_success() {
+        let body = match body {
+            Ok(body) => body,
+            // Nobody has that much to say about what was rejected.
+            Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
+            // It did not get to the end of its answer, in which it could have rejected something.
+            Err(error) => {
+                return Answer::Later(format!("its answer breaks off: {}", describe(&error, timeout)), None);
+            }
+        };
         return match ExportServiceResponse::decode(&*body).unwrap_or_default().partial_success {
             Some(PartialSuccess { rejected: rejected @ 1.., error_message }) => {
                 Answer::PartlyRejected(rejected.cast_unsigned(), shortened(&error_message))
@@ -152,7 +162,9 @@ fn answer(mut response: ureq::http::Response<Body>) -> Answer {
             _ => Answer::Accepted,
         };
     }
-    let message = RpcStatus::decode(&*body).map(|status| status.message).unwrap_or_default();
+    // The status says all that counts.
+    let message =
+        RpcStatus::decode(&*body.unwrap_or_default()).map(|status| status.message).unwrap_or_default();
     let mut text = format!("status {status}");
     if !message.is_empty() {
         text = format!("{text}: {}", shortened(&message));
@@ -252,11 +264,15 @@ mod tests {
         builder.body(Body::builder().data(body)).unwrap()
     }
 
+    fn answer_to(response: ureq::http::Response<Body>) -> Answer {
+        answer(response, Duration::from_secs(1))
+    }
+
     #[test]
     fn answers_mean_what_the_specification_says() {
         let seconds = |count| Some(Duration::from_secs(count));
-        assert_eq!(answer(response(200, None, Vec::new())), Answer::Accepted);
-        assert_eq!(answer(response(202, None, b"not protobuf".to_vec())), Answer::Accepted);
+        assert_eq!(answer_to(response(200, None, Vec::new())), Answer::Accepted);
+        assert_eq!(answer_to(response(202, None, b"not protobuf".to_vec())), Answer::Accepted);
         for (status, pause) in [(429, seconds(7)), (502, None), (503, seconds(300)), (504, None)] {
             let text = match (status, pause) {
                 (503, _) => Some("100000"),
@@ -264,14 +280,14 @@ mod tests {
                 (_, Some(_)) => Some("7"),
                 _ => None,
             };
-            let Answer::Later(_, found) = answer(response(status, text, Vec::new())) else {
+            let Answer::Later(_, found) = answer_to(response(status, text, Vec::new())) else {
                 panic!("{status}")
             };
             assert_eq!(found, pause, "{status}");
         }
         for status in [301, 400, 401, 404, 413, 500, 501] {
             let message = RpcStatus { message: "why".to_owned() }.encode_to_vec();
-            let answer = answer(response(status, Some("7"), message));
+            let answer = answer_to(response(status, Some("7"), message));
             assert!(matches!(&answer, Answer::Rejected(text) if text.ends_with(": why")), "{answer:?}");
         }
         for (rejected, message) in [(0, "a warning"), (-1, ""), (3, "too old")] {
@@ -281,7 +297,7 @@ mod tests {
                 3 => Answer::PartlyRejected(3, message.to_owned()),
                 _ => Answer::Accepted,
             };
-            assert_eq!(answer(response(200, None, body)), expected);
+            assert_eq!(answer_to(response(200, None, body)), expected);
         }
     }
 

@@ -27,18 +27,23 @@ pub(crate) struct Delivery {
     client: Client,
     stop: Arc<Stop>,
     complaint: Complaint,
+    /// The time until which the collector has asked not to be sent anything.
+    resume: Option<Instant>,
 }
 
-/// The complaint about a collector, which is made once.
+/// The complaint about a collector, which is made once. However often the collector fails and works
+/// again, there is one in a while, and one line that it works after each.
 #[derive(Debug, Default)]
 struct Complaint {
-    /// The last reason, and the time when it was logged.
-    last: Option<(String, Instant)>,
+    /// The last reason that was logged; `None` if it was logged since that the collector works.
+    last: Option<String>,
+    /// The time of the last complaint.
+    time: Option<Instant>,
 }
 
 impl Delivery {
     pub(crate) const fn new(what: &'static str, client: Client, stop: Arc<Stop>) -> Self {
-        Self { what, client, stop, complaint: Complaint { last: None } }
+        Self { what, client, stop, complaint: Complaint { last: None, time: None }, resume: None }
     }
 
     /// Returns the state of the program.
@@ -46,12 +51,13 @@ impl Delivery {
         &self.stop
     }
 
-    /// Delivers a message of so many items, and tries again for this time at most. Returns how many
-    /// of them the collector has not taken.
+    /// Delivers a message of so many items, when the collector wants one, and tries again for this
+    /// time at most. Returns how many of them the collector has not taken.
     pub(crate) fn deliver(&mut self, message: &impl Message, items: usize, patience: Duration) -> usize {
         let (message, end) = (self.client.encode(message), Instant::now() + patience);
         let mut pause = FIRST_PAUSE;
         loop {
+            self.wait_until_wanted();
             let timeout = self.stop.limit(self.client.timeout());
             if timeout.is_zero() {
                 return items;
@@ -72,7 +78,9 @@ impl Delivery {
                 }
                 Answer::Later(reason, wanted) => {
                     self.complain(&format!("cannot be reached or is busy: {reason}"));
-                    let pause_now = wanted.unwrap_or_else(|| jittered(pause));
+                    let pause_now = next_pause(pause, wanted);
+                    // What comes next is not to be sent before that, either.
+                    self.resume = wanted.map(|_| Instant::now() + pause_now);
                     if self.stop.has_begun() || Instant::now() + pause_now > end {
                         return items;
                     }
@@ -80,6 +88,18 @@ impl Delivery {
                     pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             }
+        }
+    }
+
+    /// Waits until the collector wants to be sent something again, or the program is to end.
+    pub(crate) fn wait_until_wanted(&mut self) {
+        let Some(time) = self.resume.take() else { return };
+        while !self.stop.has_begun() {
+            let left = time.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.stop.pause(left);
         }
     }
 
@@ -97,7 +117,7 @@ impl Delivery {
     }
 
     fn on_success(&mut self) {
-        if self.complaint.last.take().is_some() {
+        if self.complaint.is_over() {
             let (what, url) = (self.what, self.client.url());
             write(
                 Level::Info,
@@ -111,6 +131,11 @@ fn write(level: Level, text: impl Display) {
     log::write(level, text);
 }
 
+/// Returns the next pause: a random one, or that which the collector has asked for if it is longer.
+fn next_pause(pause: Duration, wanted: Option<Duration>) -> Duration {
+    wanted.unwrap_or_default().max(jittered(pause))
+}
+
 /// Returns a pause of a random length, between a half and all of this one: the exporters of many
 /// servers must not come back at the same time.
 fn jittered(pause: Duration) -> Duration {
@@ -121,28 +146,105 @@ fn jittered(pause: Duration) -> Duration {
 impl Complaint {
     /// Returns whether a reason is to be logged: it is new, and the last one is some time ago.
     fn is_due(&mut self, reason: &str) -> bool {
-        let is_due = match &self.last {
-            None => true,
-            Some((last, time)) => last != reason && time.elapsed() >= COMPLAINT_INTERVAL,
-        };
+        let is_new = self.last.as_deref() != Some(reason);
+        let is_due = is_new && self.time.is_none_or(|time| time.elapsed() >= COMPLAINT_INTERVAL);
         if is_due {
-            self.last = Some((reason.to_owned(), Instant::now()));
+            (self.last, self.time) = (Some(reason.to_owned()), Some(Instant::now()));
         }
         is_due
+    }
+
+    /// Returns whether it is to be logged that the collector works: there was a complaint.
+    fn is_over(&mut self) -> bool {
+        self.last.take().is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use wsgi_core::wire::exporter::Collector;
+
     use super::*;
+    use crate::proto::ExportTraceServiceRequest;
+
+    /// Returns a delivery to a collector that gives these answers, each over its own connection; and
+    /// the thread of that, which ends after the last.
+    fn delivery(answers: &[&str]) -> (Delivery, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let answers: Vec<_> = answers.iter().map(|&answer| answer.to_owned()).collect();
+        let thread = std::thread::spawn(move || {
+            for answer in answers {
+                let mut stream = listener.accept().unwrap().0;
+                let (mut request, mut buffer) = (Vec::<u8>::new(), [0; 1024]);
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let count = stream.read(&mut buffer).unwrap();
+                    request.extend(&buffer[..count]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let collector = Collector { url: url.into_bytes().into(), timeout: 10_000, ..Collector::default() };
+        (Delivery::new("spans", Client::new(&collector, &[]), Arc::default()), thread)
+    }
+
+    #[test]
+    fn what_comes_next_waits_for_as_long_as_the_collector_has_asked() {
+        let (mut delivery, thread) = delivery(&[
+            "HTTP/1.1 429 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ]);
+        let message = ExportTraceServiceRequest::default();
+        assert_eq!(delivery.deliver(&message, 3, Duration::from_secs(60)), 3);
+        let until = delivery.resume.map(|time| time.saturating_duration_since(Instant::now()));
+        assert!(until > Some(Duration::from_secs(60)), "{until:?}");
+        // The last chance is taken.
+        delivery.stop.begin();
+        assert_eq!(delivery.deliver(&message, 3, Duration::from_secs(60)), 0);
+        assert_eq!(delivery.resume, None);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_none() {
+        let (mut delivery, thread) = delivery(&[
+            "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc",
+            "HTTP/1.1 400 Bad\r\nContent-Length: 100\r\n\r\nabc",
+        ]);
+        let message = ExportTraceServiceRequest::default();
+        // No time for another try.
+        for is_later in [true, true, false] {
+            assert_eq!(delivery.deliver(&message, 3, Duration::ZERO), 3);
+            let reason = delivery.complaint.last.take().unwrap_or_default();
+            assert_eq!(reason.contains("its answer breaks off"), is_later, "{reason}");
+            delivery.complaint.time = None;
+        }
+        thread.join().unwrap();
+    }
 
     #[test]
     fn a_complaint_is_made_once() {
         let mut complaint = Complaint::default();
+        assert!(!complaint.is_over());
         assert!(complaint.is_due("down"));
         assert!(!complaint.is_due("down") && !complaint.is_due("busy"), "too soon");
-        complaint.last = None;
-        assert!(complaint.is_due("down"), "after it has worked");
+        assert!(complaint.is_over());
+        assert!(!complaint.is_due("down") && !complaint.is_over(), "one that comes and goes is no news");
+        complaint.time = complaint.time.and_then(|time| time.checked_sub(COMPLAINT_INTERVAL));
+        assert!(complaint.is_due("down"), "after it has worked for a while");
+    }
+
+    #[test]
+    fn a_collector_can_ask_for_more_time_but_not_for_less() {
+        let second = Duration::from_secs(1);
+        assert_eq!(next_pause(second, Some(7 * second)), 7 * second);
+        for wanted in [None, Some(Duration::ZERO)] {
+            assert!(next_pause(second, wanted) >= second / 2);
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ impl Metrics {
     pub(crate) fn run(mut self) {
         loop {
             self.delivery.stop().pause(self.interval);
+            // Before the values are read.
+            self.delivery.wait_until_wanted();
             let is_last = self.delivery.stop().has_begun();
             if self.delivery.stop().is_retired() {
                 return;
