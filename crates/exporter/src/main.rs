@@ -62,6 +62,9 @@ fn main() -> ExitCode {
     // Others with the same user, such as applications of embedded mode, must not look into its
     // memory, where keys of collectors are.
     let _ = nix::sys::prctl::set_dumpable(false);
+    // It talks to others, and runs no programs: whoever takes it over gets nowhere by those that run
+    // as another user.
+    let _ = nix::sys::prctl::set_no_new_privs();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
