@@ -203,6 +203,17 @@ impl Request {
         }
     }
 
+    /// Returns the request that this one was made within: which was redirected to it, or whose
+    /// subrequest it is. `None` for the client's own.
+    #[must_use]
+    pub fn outer(&self) -> Option<&Self> {
+        // SAFETY: a request lives as long as its subrequests, and the one that it became.
+        self.previous().or_else(|| unsafe {
+            let main = (*self.as_ptr()).main;
+            (!main.is_null()).then(|| Self::from_raw(main))
+        })
+    }
+
     /// Returns whether the request is the client's own: no subrequest, and not redirected from another
     /// one, whose times it would have.
     #[must_use]

@@ -233,6 +233,10 @@ pub(crate) struct ServerSpan<'r> {
     tracer: &'static ChildTracer,
     context: TraceContext,
     parent: Option<TraceContext>,
+    /// True if the parent is the span of another request of this server.
+    is_internal: bool,
+    /// The time at which it begins, in microseconds since the epoch.
+    start: i64,
     process_group: Cell<&'r [u8]>,
     application_group: Cell<&'r [u8]>,
     /// The process that had the request, and the time that it waited there.
@@ -279,10 +283,13 @@ impl ChildTracer {
         }
         let _ = request.notes().set_copied(TRACE_NOTE, &header[3..35]);
         let _ = request.notes().set_copied(SPAN_NOTE, &header[36..52]);
+        let is_internal = is_within_span(request);
         Some(ServerSpan {
             tracer: self,
             context,
             parent,
+            is_internal,
+            start: if is_internal { os::clock::microseconds() } else { request.time() },
             process_group: Cell::new(b""),
             application_group: Cell::new(b""),
             served: Cell::new((0, None)),
@@ -311,10 +318,9 @@ impl<'r> ServerSpan<'r> {
 
     /// Notes which process had the request, as its entry in the ledger says.
     pub(crate) fn set_served(&self, entry: &Entry<'_>) {
-        self.served.set(match entry.slot() {
-            Some(slot) => (daemon::process_of(slot), Some(entry.times().queue.into())),
-            None if self.process_group.get().is_empty() => (child::process_id(), None),
-            None => (0, None),
+        self.served.set(match self.process_group.get() {
+            b"" => (child::process_id(), None),
+            _ => (entry.process(), entry.queue_time()),
         });
     }
 
@@ -329,8 +335,8 @@ impl<'r> ServerSpan<'r> {
             trace: *self.context.trace.bytes(),
             id: *self.context.span.bytes(),
             parent: self.parent.map_or([0; 8], |parent| *parent.span.bytes()),
-            is_internal: !request.is_initial(),
-            start: request.time().max(0).cast_unsigned(),
+            is_internal: self.is_internal,
+            start: self.start.max(0).cast_unsigned(),
             end: os::clock::microseconds().max(0).cast_unsigned(),
             status,
             method: request.method().unwrap_or_default(),
@@ -348,6 +354,13 @@ impl<'r> ServerSpan<'r> {
         };
         self.tracer.send(&span);
     }
+}
+
+/// Returns whether a request is made within one that has a span. What Apache itself redirects before
+/// an application has it, by rules of rewriting say, is the client's request still.
+fn is_within_span(request: &Request) -> bool {
+    std::iter::successors(request.outer(), |request| request.outer())
+        .any(|outer| outer.notes().value(SPAN_NOTE).is_some())
 }
 
 /// Calls `make` with this thread's generator of ids. Only threads of children have one, so that no

@@ -7,7 +7,7 @@ use httpd::{Request, Status};
 use wsgi_core::ledger::{Cause, EndedRequest, GroupRow, Ledger, Method, Phase, Place, RequestFacts, SlotRow};
 
 use super::{CHILD, ChildLedger};
-use crate::daemon::Target;
+use crate::daemon::{self, Target};
 
 /// A request of ours that is under way. It is counted when this is dropped, whatever way the handler
 /// takes: with the status that was [set](Self::finish), or 500.
@@ -44,6 +44,9 @@ struct Open {
     active: Cell<Option<SlotRow>>,
     /// The slot that it has had last.
     slot: Cell<Option<SlotRow>>,
+    /// The number of the daemon process's slot that it has had last, and the process that had the
+    /// slot then.
+    served: Cell<Option<(usize, u32)>>,
 }
 
 impl Open {
@@ -123,6 +126,7 @@ impl<'r> Entry<'r> {
             place,
             active: Cell::new(None),
             slot: Cell::new(None),
+            served: Cell::new(None),
         };
         if target.is_none()
             && let Some(place) = child.place
@@ -139,6 +143,8 @@ impl<'r> Entry<'r> {
             && let Some((_, row)) = open.child.slots.get(slot)
         {
             open.set_phase(Phase::Running);
+            // Another one may have the slot when the request has ended.
+            open.served.set(Some((slot, daemon::process_of(slot))));
             open.enter(*row);
         }
     }
@@ -222,16 +228,18 @@ impl<'r> Entry<'r> {
         self.times.set(times);
     }
 
-    /// Returns the number of the daemon process's slot that has had the request last.
-    pub(crate) fn slot(&self) -> Option<usize> {
-        let open = self.open.as_ref()?;
-        let slot = open.slot.get()?;
-        open.child.slots.iter().position(|(_, row)| row.head == slot.head)
+    /// Returns the daemon process that has had the request last; 0 if none had.
+    pub(crate) fn process(&self) -> u32 {
+        let Some((slot, process)) = self.open.as_ref().and_then(|open| open.served.get()) else { return 0 };
+        // (It may have been about to start.)
+        if process == 0 { daemon::process_of(slot) } else { process }
     }
 
-    /// Returns the parts of the time that the host has measured.
-    pub(crate) fn times(&self) -> Times {
-        self.times.get()
+    /// Returns the time that the request has waited for a thread of it, in microseconds; `None` if it
+    /// has not told.
+    pub(crate) fn queue_time(&self) -> Option<u64> {
+        let times = self.times.get();
+        (times != Times::NONE).then_some(times.queue.into())
     }
 
     /// Notes the result of the handler, and returns it.

@@ -12,6 +12,7 @@ const OTEL: e2e::Needs = Ours("OpenTelemetry");
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(spans_belong_to_the_traces_of_their_callers, OTEL),
+    on_one_mpm!(requests_within_requests_have_spans_of_their_own, OTEL),
     on_one_mpm!(spans_of_flask_are_children_of_ours, OTEL),
     on_one_mpm!(what_is_not_sampled_is_passed_on, OTEL),
     on_one_mpm!(variables_of_the_environment_are_honoured, OTEL),
@@ -155,6 +156,71 @@ fn spans_belong_to_the_traces_of_their_callers(setup: Setup) {
             collector.wait_span("a later span", |span| span["id"] == parts(&parent).1);
             assert!(!collector.spans().iter().any(|span| span["attributes"]["url.path"] == "/page.txt"));
         });
+    });
+}
+
+/// Fails after a moment, or dies.
+const OUTER: &str = "\
+import os, time
+
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/dead':
+        os.kill(os.getpid(), 9)
+    time.sleep(0.05)
+    raise RuntimeError()
+";
+
+fn requests_within_requests_have_spans_of_their_own(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let setup = exporting(setup, &collector, "signals=traces")
+        .app("/outer", "outer.wsgi", OUTER)
+        .modules(&["include", "rewrite"])
+        .file("htdocs/page.shtml", "<!--#include virtual=\"/app/one\" --><!--#include virtual=\"/app/two\" -->")
+        .file("htdocs/pretty/.keep", "")
+        .conf(
+            "<Directory \"@ROOT@/htdocs\">\nOptions +Includes +FollowSymLinks\nAddOutputFilter INCLUDES .shtml\nRewriteEngine On\n\
+             RewriteRule ^pretty/(.*)$ /app/$1\n</Directory>\nErrorDocument 500 /app/inner",
+        );
+    setup.run(|server, cases| {
+        let send =
+            |target: &str| server.request("GET", target).header("traceparent", traceparent("01")).send();
+        let span_of = |path: &str| collector.wait_span(path, |span| span["attributes"]["url.path"] == path);
+        let is_of_caller = |span: &Value| {
+            assert_eq!((&span["kind"], &span["flags"]), (&SERVER.into(), &0x301.into()), "{span}");
+            assert_eq!((&span["parent"], &span["trace"]), (&CALLER.into(), &TRACE.into()), "{span}");
+        };
+        cases.check("what Apache redirects is the client's request still", || {
+            assert_eq!(send("/pretty/rewritten").status, 200);
+            is_of_caller(&span_of("/app/rewritten"));
+        });
+        cases.check("parts of a page that no application makes", || {
+            assert_eq!(send("/page.shtml").text().matches(TRACE).count(), 2);
+            for path in ["/app/one", "/app/two"] {
+                let span = span_of(path);
+                is_of_caller(&span);
+                assert!(span["attributes"].get("network.protocol.version").is_none(), "{span}");
+            }
+        });
+        cases.check("the document for an error of an application", || {
+            assert_eq!(send("/outer/").status, 200);
+            let (outer, inner) = (span_of("/outer/"), span_of("/app/inner"));
+            is_of_caller(&outer);
+            assert_eq!((&inner["kind"], &inner["flags"]), (&1.into(), &0x101.into()), "{inner}");
+            assert_eq!((&inner["parent"], &inner["trace"]), (&outer["id"], &outer["trace"]));
+            let moment = |span: &Value, key: &str| span[key].as_u64().unwrap_or(0);
+            assert!(moment(&inner, "start") >= moment(&outer, "start") + 50_000_000, "{outer} {inner}");
+            assert!(moment(&inner, "end") >= moment(&inner, "start"), "{inner}");
+        });
+        if server.mode() == Mode::Daemon {
+            cases.check("a process that dies", || {
+                let process = wait_until("the process", || server.daemons().first().copied());
+                assert_eq!(send("/outer/dead").status, 502);
+                let span = span_of("/outer/dead");
+                let attributes = &span["attributes"];
+                assert_eq!(attributes["mod_wsgi.pid"], process.0, "{span}");
+                assert!(attributes.get("mod_wsgi.queue_time").is_none(), "{span}");
+            });
+        }
     });
 }
 
@@ -383,6 +449,7 @@ fn the_exporter_has_no_privileges_and_is_replaced_when_it_ends(setup: Setup) {
             for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
                 assert_eq!(first.status(set).trim_start_matches('0'), "", "{set}");
             }
+            assert_eq!(first.status("NoNewPrivs"), "1");
             let limits = first.read("limits");
             let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
             assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
