@@ -7,10 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use nix::unistd::{AccessFlags, access, geteuid};
+
 use crate::account::{Access, Account};
-use crate::apache;
+use crate::apache::{self, Mpm};
 use crate::application::Application;
 use crate::bounded::output;
+use crate::container::Container;
 use crate::general;
 use crate::install::{Installation, REINSTALL};
 use crate::python::Python;
@@ -42,7 +45,7 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
 /// directory.
 pub(crate) fn further_files(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Some(directory) = &settings.document_root {
+    if let Some(directory) = settings.document_root.as_ref().filter(|directory| !can_be_made(directory)) {
         problems.extend(searchable(directory, "--document-root", account));
     }
     for include in &settings.include_files {
@@ -95,9 +98,37 @@ pub(crate) fn syntax(settings: &Settings, python: &Python, account: &Account) ->
         .collect()
 }
 
+/// Returns a text for each thing that a server works without, or in another way than it looks.
+pub(crate) fn warnings(
+    settings: &Settings,
+    account: &Account,
+    installation: &Installation,
+    mpm: Mpm,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.http2 && mpm == Mpm::Prefork {
+        warnings.push(
+            "--http2 is without effect: Apache's prefork model cannot do HTTP/2; choose another with --server-mpm"
+                .to_owned(),
+        );
+    }
+    warnings.extend(settings.container.as_ref().and_then(Container::shortage));
+    warnings.extend(settings.logs.exposure());
+    warnings.extend(installation.exposure().filter(|_| geteuid().is_root()));
+    warnings.extend(aliases(settings, account));
+    warnings.extend(directories(settings, account));
+    warnings
+}
+
+/// Returns whether a directory is not there yet and can be made when the server starts.
+pub(crate) fn can_be_made(directory: &Path) -> bool {
+    let parent = directory.parent().filter(|parent| parent.is_dir() && !directory.exists());
+    parent.is_some_and(|parent| access(parent, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
+}
+
 /// Returns a text for each target of an alias that the serving account cannot use. The server runs
 /// without them: they may come later, as uploads do.
-pub(crate) fn aliases(settings: &Settings, account: &Account) -> Vec<String> {
+fn aliases(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
     for alias in &settings.aliases {
         if alias.target.is_file() {
@@ -110,7 +141,7 @@ pub(crate) fn aliases(settings: &Settings, account: &Account) -> Vec<String> {
 }
 
 /// Returns a text for each directory that something does not work without, and that may come later.
-pub(crate) fn directories(settings: &Settings, account: &Account) -> Vec<String> {
+fn directories(settings: &Settings, account: &Account) -> Vec<String> {
     settings.telemetry.unreachable(account).into_iter().chain(eggs(settings, account)).collect()
 }
 
@@ -211,21 +242,31 @@ pub(crate) fn root(settings: &Settings) -> Option<String> {
 
 /// Returns the process that runs with the same server root. In a container, the id of a former one
 /// may be that of any process.
-fn running(settings: &Settings) -> Option<i32> {
+pub(crate) fn running(settings: &Settings) -> Option<i32> {
     let is_it = || ServerRoot::running(&settings.environment.pid_file, &settings.server_root);
     settings.container.is_none().then(is_it).flatten()
 }
 
 /// Returns the ports that cannot be listened on, and why.
 pub(crate) fn ports(settings: &Settings) -> Vec<String> {
-    let ports = settings.ports().filter_map(|(number, option)| port(settings, number, option));
+    let ports = settings
+        .ports()
+        .filter_map(|(number, option)| Some(port(settings, number, option, &bind(settings, number).err()?)));
     ports.chain(settings.telemetry.problem()).collect()
 }
 
-fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
-    let error = bind(settings, port).err()?;
+/// Returns the ports that cannot be listened on though nobody else does.
+pub(crate) fn closed_ports(settings: &Settings) -> Vec<String> {
+    let ports = settings.ports().filter_map(|(number, option)| {
+        let error = bind(settings, number).err().filter(|error| error.kind() != io::ErrorKind::AddrInUse)?;
+        Some(port(settings, number, option, &error))
+    });
+    ports.collect()
+}
+
+fn port(settings: &Settings, port: u16, option: &str, error: &io::Error) -> String {
     let listen = settings.listen(port);
-    Some(match error.kind() {
+    match error.kind() {
         io::ErrorKind::AddrInUse => {
             let owner = running(settings).map_or_else(
                 || "another program".to_owned(),
@@ -237,7 +278,7 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
             format!("may not listen on {listen}: ports below 1024 need root; choose another with {option}")
         }
         _ => format!("cannot listen on {listen}: {error}; check --host and {option}"),
-    })
+    }
 }
 
 /// Lets Apache check the generated configuration; returns its objections and the options behind

@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 use crate::account::{Access, Account};
 use crate::apache::{self, Apache, Mpm};
 use crate::auth;
+use crate::checks::can_be_made;
 use crate::failure::Failure;
 use crate::general;
 use crate::limits;
@@ -162,7 +163,7 @@ impl Debugging {
     pub(crate) fn problems(&self, python: &Python, path: &[PathBuf], account: &Account) -> Vec<String> {
         let mut problems = Vec::new();
         for directory in self.directories() {
-            let Some(option) = directory.named else { continue };
+            let Some(option) = directory.named.filter(|_| !can_be_made(&directory.path)) else { continue };
             if !directory.path.is_dir() {
                 problems.push(format!(
                     "{} is not a directory; create it or check {option}",

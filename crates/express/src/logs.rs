@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use crate::checks::can_be_made;
 use crate::container::CONTAINER;
 use crate::failure::Failure;
 use crate::general::{INCLUDE_FILE, SERVICE_LOG_FILE};
@@ -177,6 +178,9 @@ impl Logs {
             (!self.to_terminal, self.startup.as_ref(), &STARTUP_LOG_NAME),
         ];
         let mut problems = Vec::new();
+        if self.named && can_be_made(&self.directory) {
+            return Vec::new();
+        }
         if self.named && !self.directory.is_dir() {
             return vec![missing(&self.directory, &LOG_DIRECTORY)];
         }

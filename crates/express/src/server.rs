@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::account::{self, Access, Account};
-use crate::apache::{Apache, Mpm};
+use crate::apache::Apache;
 use crate::application;
 use crate::auth;
 use crate::banner::banner;
 use crate::checks;
-use crate::container::Container;
 use crate::daemon;
 use crate::debugging;
 use crate::failure::Failure;
@@ -69,11 +68,6 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY))?;
     let mpm = settings.debugging.mpm(&apache, &settings.mpms)?;
-    if settings.http2 && mpm == Mpm::Prefork {
-        warn(
-            "--http2 is without effect: Apache's prefork model cannot do HTTP/2; choose another with --server-mpm",
-        );
-    }
     let installation = Installation::own()?;
     let option = path(&general::PYTHON).map(Path::to_owned);
     let python = Candidates::from_environment(option, &installation).choose(&account)?;
@@ -98,14 +92,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         // If this fails, the checks below report it.
         let _ = std::fs::DirBuilder::new().mode(0o755).create(directory);
     }
-    if let Some(shortage) = settings.container.as_ref().and_then(Container::shortage) {
-        warn(&shortage);
-    }
     settings.logs.make_directory();
-    settings.logs.exposure().iter().for_each(|warning| warn(warning));
-    installation.exposure().iter().filter(|_| geteuid().is_root()).for_each(|warning| warn(warning));
-    checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
-    checks::directories(&settings, &account).iter().for_each(|problem| warn(problem));
+    checks::warnings(&settings, &account, &installation, mpm).iter().for_each(|warning| warn(warning));
     // If this fails, the checks below report it.
     let _ = settings.debugging.make_directories(true, &account);
     let mut problems = checks::files(&settings, &account);

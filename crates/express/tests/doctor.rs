@@ -637,6 +637,17 @@ fn what_apache_and_the_machine_refuse_is_found() {
     let port = listener.local_addr().unwrap().port().to_string();
     let (status, report) = examine(&prefix, &["--port", &port]);
     assert!(status == Some(1) && only(&report, "port-taken").starts_with("--port: error: "), "{report}");
+    let (status, report) = examine(&prefix, &["--host", "192.0.2.1"]);
+    assert!(status == Some(1) && report.contains("error: cannot listen on 192.0.2.1:"), "{report}");
+    let (_, report) = examine(&prefix, &["--service-script", "task", "no-task.py"]);
+    assert!(only(&report, "start").contains("no-task.py"), "{report}");
+    // What is made at the start need not be there.
+    let made = ["--log-directory", "logs", "--document-root", "htdocs"];
+    let (status, report) = examine(&prefix, &made);
+    assert_eq!((status, report.lines().count()), (Some(0), 1), "{report}");
+    assert!(!prefix.path("logs").exists() && !prefix.path("htdocs").exists());
+    let (status, report) = examine(&prefix, &["--log-directory", "none/logs"]);
+    assert!(status == Some(1) && only(&report, "start").contains("--log-directory"), "{report}");
     let (_, report) = examine(&prefix, &["--include-file", "/no/such.conf"]);
     assert!(only(&report, "start").contains("--include-file"), "{report}");
     assert!(!prefix.path("root").exists(), "nothing is generated where the server will be");

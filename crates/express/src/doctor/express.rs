@@ -70,9 +70,13 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         }
     }
     findings.extend(checks::further_files(&settings, &account).into_iter().map(Finding::error));
-    let warnings =
-        checks::aliases(&settings, &account).into_iter().chain(checks::directories(&settings, &account));
-    findings.extend(warnings.map(Finding::warning));
+    let mpm = apache.as_ref().ok().and_then(|apache| settings.debugging.mpm(apache, &settings.mpms).ok());
+    let warnings = checks::warnings(&settings, &account, &installation, mpm.unwrap_or(Mpm::Event));
+    findings.extend(warnings.into_iter().map(Finding::warning));
+    if let Some(ignored) = parsed.positional.get(1..).filter(|ignored| !ignored.is_empty()) {
+        findings.push(Finding::warning(format!("ignored after the script: {}", ignored.join(" "))));
+    }
+    findings.extend(checks::closed_ports(&settings).into_iter().map(Finding::error));
 
     let home = match &python {
         Ok(python) => Some(python.home().to_owned()),
@@ -103,6 +107,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
             program,
             listen: listen(&settings),
             account: account.clone(),
+            pid: checks::running(&settings).and_then(|pid| u32::try_from(pid).ok()),
             unit,
             environment: server_environment(
                 &settings,
@@ -156,6 +161,13 @@ fn problems(
     }
     problems.extend(checks::syntax(settings, python, account));
     problems.extend(settings.debugging.problems(python, &settings.python_path, account));
+    match service_accounts(settings) {
+        Ok(accounts) => problems.extend(checks::services(&settings.services, account, &accounts, python)),
+        Err(failure) => problems.extend(failure.to_string().lines().map(str::to_owned)),
+    }
+    if let Err(failure) = settings.telemetry.check(python, &settings.python_path, account) {
+        problems.push(failure.to_string());
+    }
     problems.into_iter().map(Finding::error).collect()
 }
 

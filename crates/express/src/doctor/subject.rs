@@ -44,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) listen: Vec<Listen>,
     /// The account of its children.
     pub(crate) account: Account,
+    /// Its process, if it runs; perhaps another one has the number by now.
+    pub(crate) pid: Option<u32>,
     /// The unit by which systemd starts it; `None` if it is started by hand.
     pub(crate) unit: Option<Unit>,
     /// The most requests at a time (`MaxRequestWorkers`), and its place.
@@ -270,6 +272,7 @@ impl Subject {
             program: None,
             listen: Vec::new(),
             account,
+            pid: None,
             unit: None,
             environment: Vec::new(),
             workers: None,

@@ -34,6 +34,7 @@ pub(crate) fn subject(configuration: Configuration) -> Subject {
         program: configuration.launcher.as_ref().map(|launcher| launcher.program.clone()),
         listen: listen(&configuration),
         account,
+        pid: configuration.pid(),
         unit: unit(&configuration),
         threads_per_child: u32::try_from(configuration.threads()).ok(),
         log_files: log_files(&configuration),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use crate::doctor::checks::Check;
 use crate::doctor::finding::Finding;
@@ -11,7 +12,7 @@ use crate::doctor::subject::{Listen, Subject};
 pub(super) const CHECK: Check = Check {
     name: "port-taken",
     about: "An address of `Listen` that another process listens on already; it is named, where it can be seen. The server itself, if it runs \
-            with this configuration, is no fault.",
+            with this configuration, is no fault. Also an address that this machine does not have.",
     run: |subject| subject.server.listen.iter().filter_map(|listen| taken(subject, listen)).collect(),
 };
 
@@ -25,16 +26,18 @@ struct Listener {
 
 fn taken(subject: &Subject, listen: &Listen) -> Option<Finding> {
     let listeners = listeners();
-    let other = listeners
-        .iter()
-        .find(|listener| listener.port == listen.port && overlaps(listen, listener.address))?;
+    let Some(other) =
+        listeners.iter().find(|listener| listener.port == listen.port && overlaps(listen, listener.address))
+    else {
+        // What a command line asks for is tried as it is when the server starts.
+        return subject.apache.as_ref().and_then(|_| foreign(listen));
+    };
     let shown = match &listen.address {
         Some(address) => format!("{address}:{}", listen.port),
         None => format!("port {}", listen.port),
     };
     let process = owner(other.inode);
-    let own = subject.apache.as_ref().and_then(|configuration| {
-        let pid = configuration.pid()?;
+    let own = subject.server.pid.and_then(|pid| {
         // The number may be that of another process by now.
         let is_apache = name(pid).is_some_and(|name| {
             subject.server.program.as_ref().and_then(|program| program.file_name()).is_some_and(|file| {
@@ -63,6 +66,19 @@ fn taken(subject: &Subject, listen: &Listen) -> Option<Finding> {
             .because(format!("{who} listens on {}:{}", bracketed(other.address), other.port))
             .remedy("stop that process, or listen on another port"),
     )
+}
+
+/// Returns the finding of an address that this machine does not have.
+fn foreign(listen: &Listen) -> Option<Finding> {
+    let address: IpAddr = listen.address.as_ref()?.parse().ok()?;
+    // Any port of it will do, and one of UDP is in nobody's way.
+    let error = UdpSocket::bind((address, 0)).err()?;
+    (error.kind() == io::ErrorKind::AddrNotAvailable).then(|| {
+        Finding::error(format!("this machine does not have the address {address}"))
+            .at(listen.place.as_ref())
+            .because("Apache cannot listen on it, and does not start")
+            .remedy("name one of `ip address`, or leave it out, to listen on all of them")
+    })
 }
 
 fn bracketed(address: IpAddr) -> String {
@@ -174,6 +190,14 @@ mod tests {
         assert_eq!(owner(found[0].inode), Some(std::process::id()));
         drop(socket);
         assert!(!listeners().iter().any(|listener| listener.port == port));
+    }
+
+    #[test]
+    fn addresses_of_other_machines_are_told_of() {
+        assert!(foreign(&listen(Some("192.0.2.1"), 80)).unwrap().what.contains("192.0.2.1"));
+        for own in [Some("127.0.0.1"), Some("0.0.0.0"), Some("::"), Some("localhost"), None] {
+            assert!(foreign(&listen(own, 80)).is_none(), "{own:?}");
+        }
     }
 
     #[test]
