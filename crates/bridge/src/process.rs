@@ -24,6 +24,9 @@ pub struct Server {
     pub scoreboard: unsafe extern "C" fn(sink: Sink<'_>),
     /// Records that a script could not be imported: the cause in one line, and the traceback.
     pub import_failed: unsafe extern "C" fn(text: Bytes<'_>, detail: Bytes<'_>),
+    /// Counts requests that have held their threads for too long, and records one of them: the
+    /// request in one line, and the stack of its thread. Records none if there is no line.
+    pub stuck: unsafe extern "C" fn(count: u32, text: Bytes<'_>, detail: Bytes<'_>),
 }
 
 impl Server {
@@ -44,6 +47,13 @@ impl Server {
     pub fn import_failed(&self, text: &[u8], detail: &[u8]) {
         // SAFETY: the function has no precondition but the validity of its arguments.
         unsafe { (self.import_failed)(Bytes::new(text), Bytes::new(detail)) }
+    }
+
+    /// Counts requests that have held their threads for too long, and records one of them: the
+    /// request in one line, and the stack of its thread. Records none if `text` is empty.
+    pub fn stuck(&self, count: u32, text: &[u8], detail: &[u8]) {
+        // SAFETY: the function has no precondition but the validity of its arguments.
+        unsafe { (self.stuck)(count, Bytes::new(text), Bytes::new(detail)) }
     }
 
     /// Returns the server's scoreboard, encoded. Returns `None` if the process must not see it, or

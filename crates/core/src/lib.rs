@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alias;
+pub mod bucket;
 pub mod clients;
 pub mod codes;
 pub mod config;

@@ -24,6 +24,8 @@ pub enum Tally {
     FailedReload,
     /// A process could not be started, or ended before it was ready.
     FailedStart,
+    /// A request has held its thread for too long, as its process says.
+    Stuck,
 }
 
 /// The number of signals that are told apart; the first counts all that have a larger number.
@@ -35,7 +37,8 @@ const CRASHED: usize = ENDED + Reason::ALL.len();
 const EXITED: usize = CRASHED + SIGNALS;
 const FAILED_RELOADS: usize = EXITED + 1;
 const FAILED_STARTS: usize = FAILED_RELOADS + 1;
-const ROW: usize = (FAILED_STARTS + 1).next_multiple_of(8);
+const STUCK: usize = FAILED_STARTS + 1;
+const ROW: usize = (STUCK + 1).next_multiple_of(8);
 
 /// The ring of the events of process groups.
 pub const EVENTS: EventRing = EventRing { start: 0 };
@@ -49,6 +52,7 @@ impl Tally {
             Self::Exited => EXITED,
             Self::FailedReload => FAILED_RELOADS,
             Self::FailedStart => FAILED_STARTS,
+            Self::Stuck => STUCK,
         }
     }
 }
@@ -70,13 +74,15 @@ pub struct Tallies {
     pub failed_reloads: u64,
     /// Processes that could not be started, or ended before they were ready.
     pub failed_starts: u64,
+    /// Requests that have held their threads for too long, as the processes say.
+    pub stuck: u64,
 }
 
 impl TallyRow {
-    /// Counts.
-    pub fn count(self, words: Ledger<'_>, tally: Tally) {
+    /// Counts as many.
+    pub fn count(self, words: Ledger<'_>, tally: Tally, count: u32) {
         if let Some(word) = words.word(self.0 as usize + tally.word()) {
-            word.fetch_add(1, Ordering::Relaxed);
+            word.fetch_add(count.into(), Ordering::Relaxed);
         }
     }
 
@@ -92,6 +98,7 @@ impl TallyRow {
             exits: count(Tally::Exited),
             failed_reloads: count(Tally::FailedReload),
             failed_starts: count(Tally::FailedStart),
+            stuck: count(Tally::Stuck),
         }
     }
 }
@@ -152,14 +159,16 @@ mod tests {
         let all = Reason::ALL.iter().map(|reason| Tally::Ended(*reason));
         let all = all.chain([9, 11, 64].map(Tally::Crashed));
         for tally in all.chain([Tally::Exited, Tally::FailedReload, Tally::FailedStart, Tally::FailedStart]) {
-            rows[1].count(words, tally);
+            rows[1].count(words, tally, 1);
         }
+        rows[1].count(words, Tally::Stuck, 7);
         let expected = Tallies {
             ended: Reason::ALL.iter().map(|reason| (*reason, 1)).collect(),
             crashed: vec![(0, 1), (9, 1), (11, 1)],
             exits: 1,
             failed_reloads: 1,
             failed_starts: 2,
+            stuck: 7,
         };
         assert_eq!(rows[1].tallies(&read), expected);
         assert_eq!(rows[0].tallies(&read), Tallies::default(), "of another slot");

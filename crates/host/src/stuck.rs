@@ -1,9 +1,12 @@
-//! Requests that hold their threads for too long: each is logged once, with the stack of its thread.
+//! Requests that hold their threads for too long: each is logged once, with the stack of its thread,
+//! and the server is told of them ([`Reports`]).
 //!
 //! A thread of its own looks at the requests now and then, and enters no interpreter. Where one is found, another thread does, for
 //! the stack; if Python's lock cannot be had within a moment, since code that is no Python holds it, the first one
 //! says so. Neither touches the request. Without a limit (`stuck-timeout=`, `WSGIStuckTimeout`)
 //! there are no such threads, and requests leave no trace here.
+
+mod reports;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +23,8 @@ use crate::locked::Locked;
 use crate::process::{self, Process};
 use crate::records;
 use crate::state::{Interpreter, State};
+
+use reports::Reports;
 
 /// The longest time between two looks.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,6 +48,7 @@ struct Watch {
     /// Requests whose stacks are being taken.
     pending: Locked<Vec<Pending>>,
     thread: OnceLock<PeriodicThread>,
+    reports: Reports,
     /// The number of threads that take stacks.
     takers: AtomicUsize,
     is_over: AtomicBool,
@@ -107,6 +113,7 @@ pub(crate) fn start(process: &'static Process) {
         places: Locked::default(),
         pending: Locked::default(),
         thread: OnceLock::new(),
+        reports: Reports::new(),
         takers: AtomicUsize::new(0),
         is_over: AtomicBool::new(false),
     });
@@ -190,6 +197,7 @@ impl Watch {
                 self.take_stack(Arc::new(found), now);
             }
         }
+        self.reports.flush(&self.process.server);
     }
 
     /// Has a thread take the stack.
@@ -342,5 +350,24 @@ impl Found {
             process::log(Level::Warning, &headline);
             stack.iter().for_each(|line| process::log(Level::Warning, line));
         }
+        if let Some(watch) = WATCH.get() {
+            watch.reports.add(&watch.process.server, || self.describe(stack, comment));
+        }
+    }
+
+    /// Returns the line for the record of events, and its detail. The line may be cut, so what the
+    /// client has chosen comes last.
+    fn describe(&self, stack: &[String], comment: &str) -> (String, String) {
+        let Description { id, method, path, .. } = &self.description;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let line = format!(
+            "A request has held its thread for {:.1} seconds (id {}, thread {}): {} {}",
+            self.age.as_secs_f64(),
+            if id.is_empty() { "-".to_owned() } else { text(id) },
+            self.thread.1,
+            text(method),
+            text(path),
+        );
+        (line, if stack.is_empty() { comment.to_owned() } else { stack.join("\n") })
     }
 }

@@ -20,7 +20,7 @@ use status::layout::{GroupLayout, Layout};
 use status::{Snapshot, Source};
 use wsgi_core::codes::REQUEST_LOST;
 use wsgi_core::ledger::{
-    self, Cause, Directory, EventKind, GroupRow, Ledger, LedgerEvent, RequestRows, RequestView, SlotRow,
+    self, Cause, Directory, EventKind, GroupRow, Ledger, LedgerEvent, More, RequestRows, RequestView, SlotRow,
 };
 
 use crate::{daemon, log, tracing};
@@ -202,6 +202,16 @@ pub(crate) fn on_failed_start(text: &str) {
 /// Records that a script could not be imported in this child, with the traceback.
 pub(crate) fn on_failed_import(text: &[u8], detail: &[u8]) {
     record(EventKind::FailedImport, text, detail);
+}
+
+/// Counts requests that have held threads of this child for too long, and records one of them, with
+/// the stack of its thread, if there is a line about it.
+pub(crate) fn on_stuck(count: u32, text: &[u8], detail: &[u8]) {
+    let Some(Some(child)) = CHILD.get() else { return };
+    child.embedded.count_more(child.ledger(), child.shard(), More::Stuck, count);
+    if !text.is_empty() {
+        record(EventKind::Stuck, text, detail);
+    }
 }
 
 fn record(kind: EventKind, text: &[u8], detail: &[u8]) {

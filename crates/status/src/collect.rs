@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use wsgi_core::ledger::{
-    self, BUCKETS, Cause, HistorySample, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
+    self, BUCKETS, Cause, HistorySample, More, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
 };
 use wsgi_core::tallies::{self, TallyRow};
 use wsgi_core::wire::board::{self, slot};
@@ -115,6 +115,8 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
         most_processes: layout.most_processes,
         http: http.collect(),
         rejections: layout.row().rejected(read, shards).into_iter().map(named).collect(),
+        stuck_requests: layout.row().more(read, shards, More::Stuck)
+            + layout.tallies().map(|row| row.tallies(source.tallies).stuck).sum::<u64>(),
         requests: requests(source, layout, &processes, views),
         queued: without_slot + processes.iter().map(|process| process.queued).sum::<u64>(),
         processes,

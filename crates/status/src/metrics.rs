@@ -153,6 +153,9 @@ metrics! {
     REJECTIONS = Counter "mod_wsgi_rejections_total" ["process_group", "cause"]
         "mod_wsgi.rejections" "{request}"
         "Requests that the application has not got, or not answered.";
+    STUCK = Counter "mod_wsgi_stuck_requests_total" ["process_group"]
+        "mod_wsgi.stuck_requests" "{request}"
+        "Requests that have held their threads for longer than the limit of stuck requests.";
     PROCESSES = Gauge "mod_wsgi_processes" ["process_group", "state"]
         "mod_wsgi.processes" "{process}"
         "Places for processes, by state.";
@@ -253,6 +256,7 @@ fn requests(groups: &[&Group], writer: &mut Writer<'_>) {
     writer.each(&BYTES_IN, groups, |group| sum(group, |process| process.bytes_in));
     writer.each(&BYTES_OUT, groups, |group| sum(group, |process| process.bytes_out));
     writer.by_name(&REJECTIONS, groups, &Cause::ALL.map(Cause::name), |group| vec![&group.rejections]);
+    writer.each(&STUCK, groups, |group| group.stuck_requests);
 }
 
 fn processes(groups: &[&Group], writer: &mut Writer<'_>) {

@@ -2,11 +2,14 @@
 
 use std::mem;
 
-use crate::snapshot::{Group, Mode, Snapshot};
+use crate::snapshot::{EventKind, Group, Mode, Snapshot};
 
 /// Leaves in a snapshot only what belongs to `virtual_host` (as `name:port`; empty for the main
 /// server): the groups that are defined there, and the requests that came to it. Of the groups of
 /// others, which its requests may go to, their names and these requests alone are left.
+///
+/// An event belongs to its group. One about a request has its path: those of groups that any virtual
+/// host may use, since the main server defines them, are for nobody here.
 ///
 /// Virtual hosts of the same name belong together, as they do for the use of process groups.
 pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
@@ -29,8 +32,11 @@ pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
         !group.requests.is_empty()
     });
     let own = snapshot.groups.iter().filter(|group| is_own(group, virtual_host));
-    let own: Vec<_> = own.map(|group| group.name.as_str()).collect();
-    snapshot.events.retain(|event| own.contains(&event.group.as_str()));
+    let own: Vec<_> = own.map(|group| (group.name.as_str(), group.virtual_host.is_empty())).collect();
+    snapshot.events.retain(|event| {
+        let found = own.iter().find(|(name, _)| *name == event.group);
+        found.is_some_and(|(_, is_shared)| !(*is_shared && event.kind == EventKind::Stuck))
+    });
 }
 
 /// Returns whether a group belongs to a virtual host. Apache's children belong to all.
@@ -76,6 +82,8 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let event = |group: &str| Event { group: group.to_owned(), ..Event::default() };
+        let stuck = |group: &str| Event { kind: EventKind::Stuck, ..event(group) };
+        let groups = ["", "shared", "a", "b", "gone"];
         Snapshot {
             server: Server { dropped_spans: 3, ..Server::default() },
             groups: vec![
@@ -84,7 +92,7 @@ mod tests {
                 group("a", Mode::Daemon, "a.test:443"),
                 group("b", Mode::Daemon, "b.test:80"),
             ],
-            events: ["", "shared", "a", "b", "gone"].map(event).to_vec(),
+            events: [groups.map(event), groups.map(stuck)].concat(),
             warnings: vec!["of the server".to_owned()],
             ..Snapshot::default()
         }
@@ -102,7 +110,8 @@ mod tests {
             let expected = if group.name == "a" { (1, 1, 7, 1) } else { (0, 0, 0, 0) };
             assert_eq!(counts, expected, "{}", group.name);
         }
-        assert_eq!(snapshot.events.iter().map(|event| &*event.group).collect::<Vec<_>>(), ["a"]);
+        let events: Vec<_> = snapshot.events.iter().map(|event| (&*event.group, event.kind)).collect();
+        assert_eq!(events, [("a", EventKind::Crash), ("a", EventKind::Stuck)]);
         assert_eq!((snapshot.warnings.len(), snapshot.server.dropped_spans), (0, 0));
         assert_eq!(snapshot.scope.as_deref(), Some("a.test:80"));
         let text = crate::json::render(&snapshot);
@@ -126,6 +135,7 @@ mod tests {
         assert!(snapshot.groups.iter().all(|group| group.requests.len() == 1));
         assert_eq!(snapshot.groups[2].processes.len(), 0);
         assert_eq!(snapshot.groups[1].processes.len(), 1);
-        assert_eq!(snapshot.events.len(), 1);
+        let events: Vec<_> = snapshot.events.iter().map(|event| (&*event.group, event.kind)).collect();
+        assert_eq!(events, [("shared", EventKind::Crash)], "whose stuck requests those are is not known");
     }
 }

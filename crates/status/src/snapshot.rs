@@ -105,6 +105,9 @@ pub struct Group {
     /// that had the client). All but `child_died`, and `process_died` of embedded mode, are counted
     /// in `http`, too.
     pub rejections: BTreeMap<String, u64>,
+    /// Requests that have held their threads for longer than `stuck-timeout=` or `WSGIStuckTimeout`;
+    /// of a process group as many as its processes say.
+    pub stuck_requests: u64,
     /// Requests that are under way, the oldest first.
     pub requests: Vec<Request>,
     /// Requests that wait for a process, or for a thread in one.

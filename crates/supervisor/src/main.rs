@@ -10,7 +10,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bucket;
 mod context;
 mod ends;
 mod exporter;

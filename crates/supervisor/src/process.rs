@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use os::process::Child;
+use wsgi_core::bucket::Bucket;
 use wsgi_core::ledger::LONGEST_DETAIL;
 use wsgi_core::wire::control::{Report, Script};
 
-use crate::bucket::Bucket;
 use crate::preparation::Preparation;
 use crate::record::shown;
 use crate::relay;
@@ -88,10 +88,17 @@ pub(crate) struct AbandonedProcess {
 impl FailedImport {
     /// Takes what a process has said, which may be anything.
     pub(crate) fn new(text: &[u8], detail: &[u8]) -> Self {
-        let text = text.iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
-        let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
-        Self { text: text.collect(), detail: detail.iter().map(shown).collect() }
+        let (text, detail) = texts_shown(text, detail);
+        Self { text, detail }
     }
+}
+
+/// Returns the line and the detail of an event as a process has told them, which may be anything, fit
+/// to be recorded.
+pub(crate) fn texts_shown(text: &[u8], detail: &[u8]) -> (Box<[u8]>, Box<[u8]>) {
+    let text = text.iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
+    let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
+    (text.collect(), detail.iter().map(shown).collect())
 }
 
 impl Process {

@@ -54,12 +54,12 @@ impl Record {
         Ok(Self(Some(Shared { words, rows })))
     }
 
-    /// Counts for a slot.
-    pub(crate) fn count(&self, slot: usize, tally: Tally) {
+    /// Counts as many for a slot.
+    pub(crate) fn count(&self, slot: usize, tally: Tally, count: u32) {
         if let Some(Shared { words, rows }) = &self.0
             && let Some(row) = rows.get(slot)
         {
-            row.count(Ledger::new(words.as_slice()), tally);
+            row.count(Ledger::new(words.as_slice()), tally, count);
         }
     }
 

@@ -8,10 +8,10 @@ use nix::sys::epoll::EpollFlags;
 use os::descriptors::{self, Wait};
 use os::process::{Child, Signal};
 use os::shared::ReadOnlyWords;
+use wsgi_core::bucket::Bucket;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::Order;
 
-use crate::bucket::Bucket;
 use crate::context::Context;
 use crate::log::Level;
 use crate::page::Page;
@@ -27,11 +27,11 @@ mod reports;
 mod starts;
 mod templates;
 
-/// The budget for failed imports that processes of a slot have recorded: eight at a stretch; in the
-/// long run one in ten seconds.
-const IMPORT_BUDGET: u64 = 80_000;
+/// The budget for events of one kind that processes of a slot have recorded: eight at a stretch; in
+/// the long run one in ten seconds.
+const EVENT_BUDGET: u64 = 80_000;
 /// The price of one.
-const IMPORT_PRICE: u64 = 10_000;
+const EVENT_PRICE: u64 = 10_000;
 
 /// A slot and its processes.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(crate) struct SlotRunner {
     output: Option<relay::Id>,
     /// Bounds the failed imports that processes have recorded.
     imports: Bucket,
+    /// Bounds the stuck requests that they have recorded.
+    stuck: Bucket,
 }
 
 /// The state that is watched after retirement.
@@ -96,7 +98,8 @@ impl SlotRunner {
             cause: None,
             detail: Vec::new(),
             output: None,
-            imports: Bucket::full(IMPORT_BUDGET),
+            imports: Bucket::full(EVENT_BUDGET),
+            stuck: Bucket::full(EVENT_BUDGET),
         }
     }
 
@@ -202,7 +205,7 @@ impl SlotRunner {
                 None
             }
             Action::Tally(tally) => {
-                context.record.count(self.index, tally);
+                context.record.count(self.index, tally, 1);
                 None
             }
             Action::Record(kind, pid, text) => {

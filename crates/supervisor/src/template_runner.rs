@@ -160,7 +160,8 @@ impl TemplateRunner {
                     context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // It has nothing else to say, unless an application does.
+                // It has nothing else to say, unless an application does: it serves no requests that
+                // could be stuck.
                 Ok(_) | Err(_) => {
                     if let Some(reports) = process.reports.take() {
                         // It is registered, so that cannot fail.

@@ -84,6 +84,11 @@ def obey(line):
             parts = [b'/w/app.wsgi: \x1b[31mNameError\n', b'Traceback\n' + b'x' * 20000]
             report(b'\4' + b''.join(struct.pack('<I', len(part)) + part for part in parts))
         return 'told'
+    if command == 'stuck':
+        for number in range(int(rest[0])):
+            parts = [b'held for %d seconds: GET /\x1b[31m\n' % number, b'Stack\n' + b'x' * 20000]
+            report(b'\5' + struct.pack('<I', 2) + b''.join(struct.pack('<I', len(part)) + part for part in parts))
+        return 'told'
     if command == 'nonsense':
         report(b'\377nonsense')
         return 'sent'

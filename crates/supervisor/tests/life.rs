@@ -347,3 +347,22 @@ fn failed_imports_are_recorded_within_limits() {
     assert_eq!((&*event.group, event.detail.len()), (&b"other"[..], LONGEST_DETAIL));
     assert_eq!(String::from_utf8_lossy(&event.text), "/w/app.wsgi: ?[31mNameError?");
 }
+
+#[test]
+fn stuck_requests_are_counted_and_recorded_within_limits() {
+    let mut directory = TallyDirectory::default();
+    let server = Server::start(vec![counted("one", &mut directory), counted("other", &mut directory)]);
+    server.ask(1, "stuck 1");
+    server.ask(1, "import-failed 1");
+    server.ask(0, "stuck 40");
+    until("all counts", || (server.tallies(0).stuck == 80).then_some(()));
+    until("events", || (server.events().len() >= 10).then_some(()));
+    let events = server.events();
+    let kinds: Vec<_> = events.iter().map(|event| (&*event.group, event.kind)).collect();
+    assert_eq!(kinds[..8], [(&b"one"[..], EventKind::Stuck); 8], "a flood drives out no other events");
+    assert_eq!(kinds[8..], [(&b"other"[..], EventKind::FailedImport), (&b"other"[..], EventKind::Stuck)]);
+    let event = &events[9];
+    assert_eq!((event.pid, event.detail.len()), (server.pid(1) as u32, LONGEST_DETAIL));
+    assert_eq!(String::from_utf8_lossy(&event.text), "held for 0 seconds: GET /?[31m?");
+    assert_eq!((server.tallies(1).stuck, server.tallies(1).exits), (2, 0), "and it goes on");
+}

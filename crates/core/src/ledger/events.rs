@@ -31,6 +31,15 @@ pub enum EventKind {
 impl EventKind {
     const ALL: [Self; 5] =
         [Self::Crash, Self::FailedStart, Self::FailedReload, Self::FailedImport, Self::Stuck];
+
+    /// Returns the number of events of this kind beyond which those of a group drive out only each
+    /// other: there may be any number of stuck requests, and one of them tells as much as many.
+    const fn share(self) -> usize {
+        match self {
+            Self::Stuck => 8,
+            Self::Crash | Self::FailedStart | Self::FailedReload | Self::FailedImport => EVENTS,
+        }
+    }
 }
 
 /// An event.
@@ -75,14 +84,14 @@ impl EventRing {
     /// The number of words: the number of events so far, and the events.
     pub(crate) const WORDS: usize = align(1) + EVENTS * EVENT;
 
-    /// Writes an event in place of the oldest; one of a group that has many takes the place of
-    /// another one of that group. Long texts are cut: a detail at its beginning, since the end of a
+    /// Writes an event in place of the oldest; one of a group that has many, or many of that kind,
+    /// takes the place of another one of those. Long texts are cut: a detail at its beginning, since the end of a
     /// traceback says most.
     pub fn record(self, ledger: Ledger<'_>, event: &LedgerEvent) {
         let Some(count) = ledger.word(self.start) else { return };
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         let group = beginning(&event.group, LONGEST_GROUP);
-        let Some(place) = self.claim(ledger, number, group) else { return };
+        let Some(place) = self.claim(ledger, number, event.kind, group) else { return };
         fence(Ordering::Release);
         let text = beginning(&event.text, LONGEST_TEXT);
         let detail = &event.detail[event.detail.len().saturating_sub(LONGEST_DETAIL)..];
@@ -104,7 +113,7 @@ impl EventRing {
 
     /// Finds the place for an event of a group, and marks it. Another writer may be faster, several
     /// times; then there is none.
-    fn claim(self, ledger: Ledger<'_>, number: u64, group: &[u8]) -> Option<usize> {
+    fn claim(self, ledger: Ledger<'_>, number: u64, kind: EventKind, group: &[u8]) -> Option<usize> {
         let read = |index: usize| ledger.load(index);
         (0..4).find_map(|_| {
             let places = (0..EVENTS).map(|index| self.start + align(1) + index * EVENT);
@@ -117,12 +126,19 @@ impl EventRing {
                     && length == group.len()
                     && load_text(&read, place + GROUP, length) == group
             };
+            let is_alike = |place: usize| read(place + KIND) & 0xff == kind as u64;
             let own: Vec<_> = places.iter().copied().filter(|(_, place)| is_own(*place)).collect();
+            let alike: Vec<_> = own.iter().copied().filter(|(_, place)| is_alike(*place)).collect();
             let oldest = places.into_iter().min()?;
             // (An event that was not written to its end is nobody's.)
             let is_others = oldest.0 != 0 && oldest.0 % 2 == 0 && !is_own(oldest.1);
-            let (sequence, place) =
-                if is_others && own.len() >= SHARE { own.into_iter().min()? } else { oldest };
+            let (sequence, place) = if alike.len() >= kind.share() {
+                alike.into_iter().min()?
+            } else if is_others && own.len() >= SHARE {
+                own.into_iter().min()?
+            } else {
+                oldest
+            };
             let word = ledger.word(place + SEQUENCE)?;
             word.compare_exchange(sequence, 2 * number - 1, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
@@ -210,7 +226,28 @@ mod tests {
 
     fn of_group(group: &[u8], pid: u32) -> LedgerEvent {
         let text = group.to_vec();
-        LedgerEvent { time: 1, kind: EventKind::Stuck, group: group.to_vec(), pid, text, detail: vec![] }
+        LedgerEvent { time: 1, kind: EventKind::Crash, group: group.to_vec(), pid, text, detail: vec![] }
+    }
+
+    #[test]
+    fn many_stuck_requests_leave_other_events_of_the_group() {
+        let words: Vec<_> = (0..EventRing::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, ring) = (Ledger::new(&words), EventRing { start: 0 });
+        for pid in 0..30 {
+            ring.record(ledger, &of_group(b"a", pid));
+        }
+        for pid in 100..300 {
+            ring.record(ledger, &LedgerEvent { kind: EventKind::Stuck, ..of_group(b"a", pid) });
+            ring.record(ledger, &LedgerEvent { kind: EventKind::Stuck, ..of_group(b"b", pid) });
+        }
+        ring.record(ledger, &of_group(b"a", 30));
+        let events = ring.last(&|index| ledger.load(index));
+        let count = |group: &[u8], kind: EventKind| {
+            events.iter().filter(|event| event.group == group && event.kind == kind).count()
+        };
+        assert_eq!((count(b"a", EventKind::Stuck), count(b"b", EventKind::Stuck)), (8, 8));
+        assert_eq!(count(b"a", EventKind::Crash), 31);
+        assert_eq!(events[1].pid, 299, "the last ones are kept");
     }
 
     #[test]
@@ -240,7 +277,7 @@ mod tests {
         let count = || ring.last(&|index| ledger.load(index)).len();
         ring.record(ledger, &of_group(b"a", 1));
         ledger.word(ring.start).unwrap().fetch_add(1, Ordering::Relaxed);
-        assert!(ring.claim(ledger, 2, b"a").is_some());
+        assert!(ring.claim(ledger, 2, EventKind::Crash, b"a").is_some());
         assert_eq!(count(), 1);
         for pid in 0..63 {
             ring.record(ledger, &of_group(b"a", pid));

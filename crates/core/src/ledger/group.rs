@@ -1,5 +1,5 @@
 //! The row of a process group: requests by method and class of status, with their durations; and
-//! those that were rejected.
+//! those that were rejected, slow or stuck.
 
 use super::history;
 use super::times::{self, WORDS};
@@ -68,13 +68,26 @@ impl Cause {
     }
 }
 
+/// A count of requests that is kept besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// Requests that have ended, and taken longer than `WSGISlowRequests`.
+    Slow,
+    /// Requests that have held their threads for too long, in embedded mode.
+    Stuck,
+}
+
+impl More {
+    const COUNT: usize = 2;
+}
+
 /// The number of classes of statuses, from 1xx to 5xx.
 pub(super) const CLASSES: usize = 5;
 
 /// The number of distributions, one for each method and class of status.
 const SERIES: usize = Method::ALL.len() * CLASSES;
 
-/// The bit of a mark that stands for rejections; lower ones stand for series.
+/// The bit of a mark that stands for rejections and [`More`]; lower ones stand for series.
 const REJECTIONS_BIT: u32 = 63;
 const _: () = assert!(SERIES <= REJECTIONS_BIT as usize);
 
@@ -86,7 +99,8 @@ pub(super) const HEAD: usize = align(SAMPLES + 1);
 /// The body: the history, then the shards.
 const SHARDS: usize = align(history::WORDS);
 const REJECTIONS: usize = SERIES * WORDS;
-const SHARD: usize = align(REJECTIONS + Cause::ALL.len());
+const MORE: usize = REJECTIONS + Cause::ALL.len();
+const SHARD: usize = align(MORE + More::COUNT);
 
 /// Returns the number of words of a body.
 pub(super) const fn body(shards: usize) -> usize {
@@ -120,6 +134,12 @@ impl GroupRow {
         ledger.add(self.shard(shard) + REJECTIONS + cause as usize, 1);
     }
 
+    /// Adds to a count that is kept besides.
+    pub fn count_more(self, ledger: Ledger<'_>, shard: usize, what: More, count: u32) {
+        ledger.mark(self.head + shard, REJECTIONS_BIT);
+        ledger.add(self.shard(shard) + MORE + what as usize, count.into());
+    }
+
     /// Returns the requests that have ended: of each method and class the numbers in the buckets, and
     /// the sum of the durations in microseconds.
     #[must_use]
@@ -149,6 +169,13 @@ impl GroupRow {
         }
         let counted = Cause::ALL.into_iter().zip(counts);
         counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Returns a count that is kept besides.
+    #[must_use]
+    pub fn more(self, read: Read<'_>, shards: usize, what: More) -> u64 {
+        let touched = (0..shards).filter(|shard| read(self.head + shard) & (1 << REJECTIONS_BIT) != 0);
+        touched.map(|shard| read(self.shard(shard) + MORE + what as usize)).sum()
     }
 
     /// Returns the place of the number of samples, and of the first sample.
@@ -183,6 +210,9 @@ mod tests {
         row.count_rejected(ledger, 2, Cause::ClientGone);
         row.count_rejected(ledger, 0, Cause::ClientGone);
         row.count_rejected(ledger, 0, Cause::ChildDied);
+        row.count_more(ledger, 1, More::Slow, 1);
+        row.count_more(ledger, 2, More::Slow, 1);
+        row.count_more(ledger, 2, More::Stuck, 40);
         let read = |index: usize| words.get(index).unwrap().load(Ordering::Relaxed);
         let ended = row.ended(&read, 3);
         let brief: Vec<_> = ended
@@ -195,6 +225,7 @@ mod tests {
         );
         assert_eq!((ended[0].2[0], ended[0].2[1], ended[3].2[14]), (1, 1, 1));
         assert_eq!(row.rejected(&read, 3), [(Cause::ClientGone, 2), (Cause::ChildDied, 1)]);
+        assert_eq!((row.more(&read, 3, More::Slow), row.more(&read, 3, More::Stuck)), (2, 40));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use directory::{Directory, GroupRows, Wanted};
 pub use events::{EventKind, EventRing, LONGEST_DETAIL, LedgerEvent};
-pub use group::{Cause, GroupRow};
+pub use group::{Cause, GroupRow, More};
 pub use history::HistorySample;
 pub use method::Method;
 pub use requests::{Phase, Place, RequestFacts, RequestRows, RequestView};

@@ -13,6 +13,7 @@
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
 //! | | `ImportFailed` | a script could not be imported; also of a template |
+//! | | `Stuck` | requests have held their threads for too long |
 //! | `Fork` | | to a group's template: fork a process, which gets the descriptors that come along |
 //!
 //! The daemon finishes what it has begun and exits when the supervisor's end is closed.
@@ -88,6 +89,17 @@ messages! {
             /// The path of the script, and the exception.
             text: Box<[u8]>,
             /// The traceback.
+            detail: Box<[u8]>,
+        },
+        /// Requests have held their threads for longer than `stuck-timeout`, and it has logged them.
+        /// The texts are about one of them, and what clients and applications like: they are for the
+        /// record of events, not for the log. It sends few of these, however many requests there are.
+        5 => Stuck {
+            /// The number of requests since the last report of this kind.
+            count: u32,
+            /// The request, and its age; empty if there is nothing to be recorded, but to be counted.
+            text: Box<[u8]>,
+            /// The stack of its thread.
             detail: Box<[u8]>,
         },
     }
@@ -201,6 +213,7 @@ mod tests {
             Report::Replace { reason: Reason::ScriptReload, scripts: vec![script] },
             Report::Stopping(Reason::ShutdownSignal),
             Report::ImportFailed { text: b"/w/app.wsgi"[..].into(), detail: b"Traceback"[..].into() },
+            Report::Stuck { count: 7, text: b"GET /"[..].into(), detail: b"Stack"[..].into() },
         ] {
             let mut pipe = [report.encode(), report.encode()].concat();
             assert_eq!(Report::take(&mut pipe), Ok(Some(report.clone())));

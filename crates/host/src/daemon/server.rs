@@ -8,7 +8,14 @@ use super::{log, template};
 
 /// Returns the server's functions for the rest of the host.
 pub(super) const fn server() -> Server {
-    Server { tag: Tag::of::<Server>(), log: log::write, is_logged: log::is_logged, scoreboard, import_failed }
+    Server {
+        tag: Tag::of::<Server>(),
+        log: log::write,
+        is_logged: log::is_logged,
+        scoreboard,
+        import_failed,
+        stuck,
+    }
 }
 
 extern "C" fn scoreboard(mut sink: Sink<'_>) {
@@ -21,5 +28,13 @@ extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
     match daemon() {
         Some(daemon) => daemon.notify(Message::Report(report)),
         None => template::keep_report(report),
+    }
+}
+
+extern "C" fn stuck(count: u32, text: Bytes<'_>, detail: Bytes<'_>) {
+    // A template has no requests.
+    if let Some(daemon) = daemon() {
+        let (text, detail) = (text.or_empty().into(), detail.or_empty().into());
+        daemon.notify(Message::Report(Report::Stuck { count, text, detail }));
     }
 }

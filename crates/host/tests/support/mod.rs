@@ -196,8 +196,14 @@ fn start() -> &'static Host {
     });
     let interpreters: Vec<_> = [NO_OPTIONS, own_gil].into_iter().chain(with_path).collect();
     let settings = Settings { program: python.as_str().into(), ..settings(&interpreters, &[]) };
-    let server =
-        Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard, import_failed };
+    let server = Server {
+        tag: Tag::of::<Server>(),
+        log: log_in_server,
+        is_logged: logs,
+        scoreboard,
+        import_failed,
+        stuck,
+    };
     // SAFETY: both are valid during the call.
     let status = unsafe { (host.start)(&settings, &server) };
     assert_eq!(status, 0, "{:?}", LOG.lock());
@@ -207,6 +213,8 @@ fn start() -> &'static Host {
 extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
     FAILED_IMPORTS.lock().expect("no panic").push((text.to_text(), detail.to_text()));
 }
+
+extern "C" fn stuck(_: u32, _: Bytes<'_>, _: Bytes<'_>) {}
 
 /// Loads the libpython of an interpreter, and the host.
 fn load(python: &str) -> &'static Host {

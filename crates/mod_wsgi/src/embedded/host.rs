@@ -24,7 +24,7 @@ pub(super) struct Host {
 
 /// The functions of the server that a host can call outside requests.
 static SERVER: Server =
-    Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard, import_failed };
+    Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard, import_failed, stuck };
 
 impl Host {
     /// Loads libpython and the host.
@@ -113,6 +113,10 @@ unsafe extern "C" fn write_log(level: c_int, line: Bytes<'_>) {
 
 unsafe extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
     guard("the ledger", || ledger::on_failed_import(text.or_empty(), detail.or_empty()), |_| ());
+}
+
+unsafe extern "C" fn stuck(count: u32, text: Bytes<'_>, detail: Bytes<'_>) {
+    guard("the ledger", || ledger::on_stuck(count, text.or_empty(), detail.or_empty()), |_| ());
 }
 
 unsafe extern "C" fn is_logged(level: c_int) -> bool {

@@ -20,7 +20,10 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
         "</span></h2>"
     );
     if events.is_empty() {
-        write_html!(html, "<p class=\"none\">No crashes, failed starts or failed reloads.</p></section>");
+        write_html!(
+            html,
+            "<p class=\"none\">No crashes, failed starts, failed reloads or stuck requests.</p></section>"
+        );
         return;
     }
     write_html!(html, "<ol class=\"events\">");
@@ -57,7 +60,9 @@ fn item(event: &Event, now: f64, html: &mut Html) {
     if !event.detail.is_empty() {
         write_html!(
             html,
-            "<details><summary>Traceback</summary><pre tabindex=\"0\">",
+            "<details><summary>",
+            (if event.kind == EventKind::Stuck { "Stack of its thread" } else { "Traceback" }),
+            "</summary><pre tabindex=\"0\">",
             (&event.detail),
             "</pre></details>"
         );
@@ -75,6 +80,6 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::FailedStart => "failed start",
         EventKind::FailedReload => "failed reload",
         EventKind::FailedImport => "failed import",
-        EventKind::Stuck => "stuck",
+        EventKind::Stuck => "stuck request",
     }
 }

@@ -1,7 +1,7 @@
 //! Bounds on the starts of processes of a slot: one bucket for all starts, whatever they are for,
 //! and longer and longer pauses while they fail.
 
-use crate::bucket::Bucket;
+use wsgi_core::bucket::Bucket;
 
 /// The price of a start: in the long run there is one a second at most.
 const START_PRICE: u64 = 1_000;

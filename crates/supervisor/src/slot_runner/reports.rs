@@ -5,13 +5,14 @@ use std::io;
 use os::process::{Exit, Signal};
 use wsgi_core::codes::TOO_LITTLE_MEMORY;
 use wsgi_core::ledger::EventKind;
+use wsgi_core::tallies::Tally;
 use wsgi_core::wire::control::Report;
 use wsgi_core::wire::exit;
 
-use super::{IMPORT_PRICE, SlotRunner};
+use super::{EVENT_PRICE, SlotRunner};
 use crate::context::Context;
 use crate::log::Level;
-use crate::process::{AbandonedProcess, BATCH, FailedImport};
+use crate::process::{AbandonedProcess, BATCH, FailedImport, texts_shown};
 use crate::program;
 use crate::slot::{Event, Key};
 use crate::template;
@@ -39,6 +40,10 @@ impl SlotRunner {
                     Report::Stopping(reason) => Event::Stopping(key, reason),
                     Report::ImportFailed { text, detail } => {
                         self.on_failed_import(at, FailedImport::new(&text, &detail), context);
+                        continue;
+                    }
+                    Report::Stuck { count, text, detail } => {
+                        self.on_stuck(at, count, (&text, &detail), context);
                         continue;
                     }
                 },
@@ -73,9 +78,21 @@ impl SlotRunner {
     }
 
     fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
-        if self.imports.take(IMPORT_PRICE, context.now()) {
+        if self.imports.take(EVENT_PRICE, context.now()) {
             let pid = self.processes[at].child.pid();
             context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
+        }
+    }
+
+    /// Counts requests that have held threads of a process for too long, and records what it tells
+    /// of one of them.
+    fn on_stuck(&mut self, at: usize, count: u32, (text, detail): (&[u8], &[u8]), context: &Context) {
+        context.record.count(self.index, Tally::Stuck, count);
+        let now = context.now();
+        // Asking for too many does not postpone the next one.
+        if !text.is_empty() && self.stuck.wait(EVENT_PRICE, now) == 0 && self.stuck.take(EVENT_PRICE, now) {
+            let (pid, (text, detail)) = (self.processes[at].child.pid(), texts_shown(text, detail));
+            context.record(self.group, EventKind::Stuck, pid, &text, &detail);
         }
     }
 

@@ -3,12 +3,15 @@
 use e2e::Needs::{Daemon, HostWithOwnGil, OneProcess, Ours};
 use e2e::{Interpreter, Mode, Server, Setup, Test, on_one_mpm, wait_until};
 use serde_json::Value;
+use status::Snapshot;
+use status::snapshot::{Event, EventKind};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_stuck_request_is_logged_once_with_its_stack, OneProcess, Ours("WSGIStuckTimeout")),
     on_one_mpm!(a_stuck_request_is_logged_while_python_is_locked, OneProcess, Ours("WSGIStuckTimeout")),
     on_one_mpm!(stuck_requests_are_objects, OneProcess, Ours("WSGIStuckTimeout")),
     on_one_mpm!(a_stack_is_taken_beside_interpreters_that_run, Daemon, HostWithOwnGil),
+    on_one_mpm!(many_stuck_requests_are_counted_and_some_are_events, OneProcess, Ours("WSGIStuckTimeout")),
 ];
 
 const CODE: &str = "WSGI1070";
@@ -33,7 +36,9 @@ def application(environ, start_response):
 ";
 
 fn stuck(setup: Setup) -> Setup {
-    let setup = setup.app("/", "app.wsgi", APP);
+    let setup = setup
+        .conf("<Location \"/wsgi-status\">\n    SetHandler wsgi-status\n</Location>\n")
+        .app("/", "app.wsgi", APP);
     match setup.mode() {
         Mode::Daemon => setup.group("stuck-timeout=200ms").conf("WSGIStuckTimeout 1h"),
         Mode::Embedded => setup.conf("WSGIStuckTimeout 200ms"),
@@ -49,6 +54,18 @@ fn with_held<R>(server: &Server, name: &str, work: impl FnOnce() -> R) -> R {
         held.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         result
     })
+}
+
+fn snapshot(server: &Server) -> Snapshot {
+    let text = server.get("/wsgi-status?format=json").expect(200);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Returns the events about stuck requests to a path.
+fn events(snapshot: &Snapshot, path: &str) -> Vec<Event> {
+    let of_path =
+        |event: &&Event| event.kind == EventKind::Stuck && event.text.ends_with(&format!("GET {path}"));
+    snapshot.events.iter().filter(of_path).cloned().collect()
 }
 
 fn a_stuck_request_is_logged_once_with_its_stack(setup: Setup) {
@@ -81,6 +98,42 @@ fn a_stuck_request_is_logged_once_with_its_stack(setup: Setup) {
                 assert_eq!(count, 1, "{target}: {log}");
             }
             assert!(!log.contains("GET / "), "{log}");
+        });
+        cases.check("an event of each, with its stack", || {
+            // A process reports them from another thread than the one that logs.
+            let snapshot = wait_until("the events", || {
+                Some(snapshot(server)).filter(|snapshot| !events(snapshot, "/two").is_empty())
+            });
+            let (found, log) = (["/one", "/two"].map(|path| events(&snapshot, path)), server.log_since(mark));
+            for events in &found {
+                let [event] = &events[..] else { panic!("{:?}", snapshot.events) };
+                assert_eq!(event.group, Mode::current().pick("", "e2e"));
+                assert!(event.text.starts_with("A request has held its thread for 0."), "{event:?}");
+                let id = event.text.split_once("(id ").and_then(|(_, rest)| rest.split(',').next());
+                assert!(id.is_some_and(|id| id.len() > 10 && log.contains(id)), "{event:?}");
+                assert!(event.detail.ends_with(", in wait_for_the_file"), "{event:?}");
+                assert!(event.detail.starts_with("Stack (most recent call last):\n"), "{event:?}");
+                assert!(event.pid > 0 && event.detail.contains(" in application\n"), "{event:?}");
+            }
+            let group = snapshot.groups.iter().find(|group| group.stuck_requests > 0);
+            assert_eq!(group.map(|group| group.stuck_requests), Some(2));
+        });
+        cases.check("the event on the page", || {
+            let page = server.get("/wsgi-status").expect(200);
+            let event = page.split("<li ").find(|item| item.contains("GET /one")).expect("an event");
+            assert!(event.contains(">stuck request</span>") && event.contains("<details>"), "{event}");
+            assert!(
+                event.contains("Stack of its thread") && event.contains("in wait_for_the_file"),
+                "{event}"
+            );
+        });
+        cases.check("the count as a metric", || {
+            let metrics = server.get("/wsgi-status?format=prometheus").expect(200);
+            let line = format!(
+                "mod_wsgi_stuck_requests_total{{process_group=\"{}\"}} 2\n",
+                Mode::current().pick("", "e2e")
+            );
+            assert!(metrics.contains(&line), "{metrics}");
         });
     });
 }
@@ -173,4 +226,21 @@ fn a_stack_is_taken_beside_interpreters_that_run(setup: Setup) {
             assert!(!log.contains("has died"), "{log}");
         });
     });
+}
+
+fn many_stuck_requests_are_counted_and_some_are_events(setup: Setup) {
+    const MANY: u64 = 12;
+    let server = stuck(setup).threads(16).start();
+    let stuck_requests =
+        |snapshot: &Snapshot| -> u64 { snapshot.groups.iter().map(|group| group.stuck_requests).sum() };
+    std::thread::scope(|scope| {
+        let held: Vec<_> = (0..MANY).map(|_| scope.spawn(|| server.get("/many").expect(200))).collect();
+        let seen = wait_until("all counts", || {
+            Some(snapshot(&server)).filter(|snapshot| stuck_requests(snapshot) == MANY)
+        });
+        assert_eq!(events(&seen, "/many").len(), 8, "{:?}", seen.events);
+        server.write("apps/many", "");
+        held.into_iter().for_each(|held| assert_eq!(held.join().expect("an answer"), "done with /many"));
+    });
+    assert_eq!(stuck_requests(&snapshot(&server)), MANY);
 }

@@ -6,20 +6,21 @@
 /// So within any `t` milliseconds, things of price `p` happen no more than `(capacity + t) / p`
 /// times.
 #[derive(Debug, Clone)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     capacity: u64,
     level: u64,
     filled: u64,
 }
 
 impl Bucket {
-    /// Creates a full bucket.
-    pub(crate) const fn full(capacity: u64) -> Self {
+    /// Creates a full bucket of this capacity, in milliseconds.
+    #[must_use]
+    pub const fn full(capacity: u64) -> Self {
         Self { capacity, level: capacity, filled: 0 }
     }
 
-    /// Returns how long it takes until there is enough for something of this price.
-    pub(crate) fn wait(&mut self, price: u64, now: u64) -> u64 {
+    /// Returns how many milliseconds it takes from `now` until there is enough for something of this price.
+    pub fn wait(&mut self, price: u64, now: u64) -> u64 {
         let passed = now.saturating_sub(self.filled);
         self.level = self.level.saturating_add(passed).min(self.capacity);
         self.filled = self.filled.max(now);
@@ -27,7 +28,7 @@ impl Bucket {
     }
 
     /// Takes the price out. Returns whether there was enough; if not, nothing is left.
-    pub(crate) fn take(&mut self, price: u64, now: u64) -> bool {
+    pub fn take(&mut self, price: u64, now: u64) -> bool {
         let is_enough = self.wait(price, now) == 0;
         self.level = self.level.saturating_sub(price);
         is_enough
