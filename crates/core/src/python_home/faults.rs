@@ -12,7 +12,7 @@ use crate::fault::{Fault, Weight};
 
 /// Finds the faults of a home. That its path is closed to a user is not among them.
 #[must_use]
-pub fn faults(home: &Path, files: &dyn Files) -> Vec<Fault> {
+pub fn faults(home: &Path, files: Files<'_>) -> Vec<Fault> {
     let found = find(home, files);
     let mut faults = Vec::new();
     match read_environment(home, files) {
@@ -30,7 +30,7 @@ pub fn faults(home: &Path, files: &dyn Files) -> Vec<Fault> {
     }
     if let Ok(found) = found {
         // A base that is gone has been reported.
-        faults.extend(no_library(&found, files).filter(|_| files.resolve(&found.base).is_ok()));
+        faults.extend(no_library(&found, files).filter(|_| (files.resolve)(&found.base).is_ok()));
     }
     faults
 }
@@ -64,9 +64,9 @@ pub fn path_faults<'a>(version: Version, path: impl IntoIterator<Item = &'a Path
 }
 
 /// Returns the fault of a virtual environment whose Python is gone.
-fn no_base(root: &Path, settings: &Environment, files: &dyn Files) -> Option<Fault> {
+fn no_base(root: &Path, settings: &Environment, files: Files<'_>) -> Option<Fault> {
     let directory = settings.directory()?;
-    let error = files.resolve(directory).err()?;
+    let error = (files.resolve)(directory).err()?;
     (error.kind() == ErrorKind::NotFound).then(|| Fault {
         weight: Weight::Fatal,
         what: format!("the Python that the virtual environment {} was made with is gone", root.display()),
@@ -76,14 +76,14 @@ fn no_base(root: &Path, settings: &Environment, files: &dyn Files) -> Option<Fau
 }
 
 /// Returns the fault of a virtual environment whose executable is a link that leads nowhere.
-fn dangling(root: &Path, home: &Path, files: &dyn Files) -> Option<Fault> {
+fn dangling(root: &Path, home: &Path, files: Files<'_>) -> Option<Fault> {
     let programs = executables(home, true);
-    let names = files.names(&root.join("bin"));
+    let names = (files.names)(&root.join("bin"));
     let is_there = |program: &Path| names.iter().any(|name| program.file_name() == Some(name));
     let is_lost = |program: &Path| {
-        is_there(program) && files.resolve(program).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        is_there(program) && (files.resolve)(program).is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
-    let works = programs.iter().any(|program| files.resolve(program).is_ok());
+    let works = programs.iter().any(|program| (files.resolve)(program).is_ok());
     let program = programs.iter().find(|program| is_lost(program)).filter(|_| !works)?;
     Some(Fault {
         weight: Weight::Fatal,
@@ -102,10 +102,10 @@ fn other_version(
     root: &Path,
     settings: &Environment,
     found: Option<&Interpreter>,
-    files: &dyn Files,
+    files: Files<'_>,
 ) -> Option<Fault> {
     let version = found?.version;
-    let names = files.names(&root.join("lib"));
+    let names = (files.names)(&root.join("lib"));
     let libraries: Vec<Version> =
         names.iter().filter_map(|name| Version::from_executable_name(name.as_bytes())).collect();
     if libraries.contains(&version) {
@@ -125,9 +125,9 @@ fn other_version(
 }
 
 /// Returns the fault of a virtual environment that was made at another place.
-fn moved(root: &Path, settings: &Environment, files: &dyn Files) -> Option<Fault> {
+fn moved(root: &Path, settings: &Environment, files: Files<'_>) -> Option<Fault> {
     let made = settings.made_at()?;
-    if made == root || files.resolve(made).ok() == files.resolve(root).ok() {
+    if made == root || (files.resolve)(made).ok() == (files.resolve)(root).ok() {
         return None;
     }
     Some(Fault {
@@ -145,12 +145,12 @@ fn moved(root: &Path, settings: &Environment, files: &dyn Files) -> Option<Fault
 
 /// Returns the fault of an installation without its standard library, without which Python does not
 /// start.
-fn no_library(found: &Interpreter, files: &dyn Files) -> Option<Fault> {
+fn no_library(found: &Interpreter, files: Files<'_>) -> Option<Fault> {
     let Interpreter { base, version, .. } = found;
     let digits = version.to_string().replace('.', "");
     let places = ["lib", "lib64"].map(|lib| base.join(lib).join(format!("python{version}/encodings")));
     let archives = ["lib", "lib64"].map(|lib| base.join(lib).join(format!("python{digits}.zip")));
-    if places.iter().chain(&archives).any(|place| files.resolve(place).is_ok()) {
+    if places.iter().chain(&archives).any(|place| (files.resolve)(place).is_ok()) {
         return None;
     }
     Some(Fault {
@@ -167,9 +167,9 @@ fn no_library(found: &Interpreter, files: &dyn Files) -> Option<Fault> {
 }
 
 /// Returns the fault of a home that has several Pythons, of which one stands for all.
-fn several(home: &Path, found: Option<&Interpreter>, files: &dyn Files) -> Option<Fault> {
+fn several(home: &Path, found: Option<&Interpreter>, files: Files<'_>) -> Option<Fault> {
     let found = found.filter(|_| !is_executable(home))?;
-    let names = files.names(&home.join("bin"));
+    let names = (files.names)(&home.join("bin"));
     let mut versions: Vec<Version> =
         names.iter().filter_map(|name| Version::from_executable_name(name.as_bytes())).collect();
     versions.sort_unstable_by_key(|version| (version.minor, version.free_threaded));
@@ -259,11 +259,15 @@ mod tests {
         }
 
         fn whats(&self, home: &str) -> Vec<String> {
-            faults(Path::new(home), self).into_iter().map(|fault| fault.to_string()).collect()
+            self.faults(home).into_iter().map(|fault| fault.to_string()).collect()
         }
-    }
 
-    impl Files for Disk {
+        fn faults(&self, home: &str) -> Vec<Fault> {
+            let (read, resolve) = (|path: &Path| self.read(path), |path: &Path| self.resolve(path));
+            let names = |path: &Path| self.names(path);
+            faults(Path::new(home), Files { read: &read, resolve: &resolve, names: &names })
+        }
+
         fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
             match self.0.get(path) {
                 Some(Node::File(content)) => Ok(content.as_bytes().to_vec()),
@@ -334,7 +338,7 @@ mod tests {
             "/v/pyvenv.cfg",
             "home = /opt/py/bin\ncommand = /opt/py/bin/python3 -m venv --copies /old\n",
         );
-        let found = faults(Path::new("/v"), &disk);
+        let found = disk.faults("/v");
         assert!(
             found[0].what.contains("was made as /old") && found[0].weight == Weight::Harmless,
             "{found:?}"

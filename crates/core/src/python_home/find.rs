@@ -8,21 +8,15 @@ use std::path::{Path, PathBuf};
 use super::{Environment, Version, base, environment, executables, is_executable};
 
 /// The looks at files that the rules need; the caller takes them.
-pub trait Files {
-    /// Returns the content of a small file.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-
-    /// Returns a path with all symbolic links resolved.
-    ///
-    /// # Errors
-    /// It does not exist, or cannot be looked at.
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
-
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "functions have nothing to show")]
+pub struct Files<'a> {
+    /// Returns the content of a small file, or why it cannot be read.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Returns a path with all symbolic links resolved, or why that cannot be.
+    pub resolve: &'a dyn Fn(&Path) -> io::Result<PathBuf>,
     /// Returns the names in a directory; none if it cannot be read.
-    fn names(&self, path: &Path) -> Vec<OsString>;
+    pub names: &'a dyn Fn(&Path) -> Vec<OsString>,
 }
 
 /// An interpreter.
@@ -39,8 +33,8 @@ pub struct Interpreter {
 }
 
 /// Returns the content of a home's `pyvenv.cfg`, which only a virtual environment has.
-pub fn read_environment(home: &Path, files: &dyn Files) -> Option<Environment> {
-    let content = files.read(&environment(home).join("pyvenv.cfg")).ok()?;
+pub fn read_environment(home: &Path, files: Files<'_>) -> Option<Environment> {
+    let content = (files.read)(&environment(home).join("pyvenv.cfg")).ok()?;
     Some(Environment::parse(&content))
 }
 
@@ -48,7 +42,7 @@ pub fn read_environment(home: &Path, files: &dyn Files) -> Option<Environment> {
 ///
 /// # Errors
 /// There is none: a reason for each executable that it might have been.
-pub fn find(home: &Path, files: &dyn Files) -> Result<Interpreter, Vec<String>> {
+pub fn find(home: &Path, files: Files<'_>) -> Result<Interpreter, Vec<String>> {
     let environment = read_environment(home, files);
     let is_environment = environment.is_some();
     let programs = executables(home, is_environment);
@@ -77,8 +71,8 @@ pub fn find(home: &Path, files: &dyn Files) -> Result<Interpreter, Vec<String>> 
 ///
 /// # Errors
 /// It does not exist, or has another name than interpreters have.
-pub fn resolve(program: &Path, files: &dyn Files) -> Result<(PathBuf, Version), String> {
-    let resolved = files.resolve(program).map_err(|error| format!("{}: {error}", program.display()))?;
+pub fn resolve(program: &Path, files: Files<'_>) -> Result<(PathBuf, Version), String> {
+    let resolved = (files.resolve)(program).map_err(|error| format!("{}: {error}", program.display()))?;
     let version = resolved.file_name().and_then(|name| Version::from_executable_name(name.as_bytes()));
     match (base(&resolved), version) {
         (Some(base), Some(version)) => Ok((base.to_owned(), version)),

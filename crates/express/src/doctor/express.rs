@@ -11,7 +11,7 @@ use wsgi_core::fault::{Fault, Weight};
 use wsgi_core::python_home;
 
 use super::finding::{Finding, Place, Severity};
-use super::python::ThisSystem;
+use super::python::FILES;
 use super::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
 use super::unit::Unit;
 use crate::account::{Access, Account};
@@ -140,8 +140,8 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
 fn is_explained(candidates: &Candidates, account: &Account) -> bool {
     let is_fatal = |fault: &Fault| fault.weight == Weight::Fatal;
     candidates.named().is_some_and(|python| {
-        python_home::faults(&python, &ThisSystem).iter().any(is_fatal)
-            || python_home::find(&python, &ThisSystem).is_err()
+        python_home::faults(&python, FILES).iter().any(is_fatal)
+            || python_home::find(&python, FILES).is_err()
             || account.blockade(Access::Execute, &python).is_some()
     })
 }

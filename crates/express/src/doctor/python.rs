@@ -1,8 +1,6 @@
 //! The Python of each group: whether it is one, and fits the module.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use wsgi_core::codes::PYTHON_NOT_STARTED;
@@ -11,6 +9,10 @@ use wsgi_core::python_home::{self, Files, Interpreter, Version};
 use super::checks::{Check, Topic};
 use super::finding::Finding;
 use super::subject::{Group, Subject};
+
+/// The files of this system.
+pub(super) const FILES: Files<'_> =
+    Files { read: &os::file::read_small, resolve: &Path::canonicalize, names: &os::file::names };
 
 pub(super) static TOPIC: Topic = Topic {
     title: "Python",
@@ -61,11 +63,11 @@ fn of_each(subject: &Subject, find: impl Fn(&Group, &Path) -> Vec<Finding>) -> V
 
 fn home(subject: &Subject) -> Vec<Finding> {
     of_each(subject, |group, home| {
-        let faults = python_home::faults(home, &ThisSystem);
+        let faults = python_home::faults(home, FILES);
         let mut findings: Vec<Finding> = faults.into_iter().map(Finding::from).collect();
         // What is out of reach for the user is found by its own check.
         if findings.is_empty()
-            && let Err(reasons) = python_home::find(home, &ThisSystem)
+            && let Err(reasons) = python_home::find(home, FILES)
         {
             findings.push(
                 Finding::error(format!("there is no Python in {}, for {}", home.display(), group.shown()))
@@ -86,7 +88,7 @@ fn version(subject: &Subject) -> Vec<Finding> {
     };
     let names = os::file::names(&hosts);
     of_each(subject, |_, home| {
-        let Ok(Interpreter { program, version, .. }) = python_home::find(home, &ThisSystem) else {
+        let Ok(Interpreter { program, version, .. }) = python_home::find(home, FILES) else {
             return Vec::new();
         };
         let candidates = names.iter().map(|name| name.as_encoded_bytes());
@@ -117,7 +119,7 @@ fn version(subject: &Subject) -> Vec<Finding> {
 
 fn library(subject: &Subject) -> Vec<Finding> {
     of_each(subject, |group, home| {
-        let found = python_home::find(home, &ThisSystem).ok().filter(|_| group.is_embedded());
+        let found = python_home::find(home, FILES).ok().filter(|_| group.is_embedded());
         let Some(Interpreter { program, base, version, .. }) = found else { return Vec::new() };
         let places = version.libraries(&base, &python_home::multiarch());
         if places.iter().any(|place| place.exists()) || loader_knows(version) {
@@ -145,7 +147,7 @@ fn loader_knows(version: Version) -> bool {
 fn path_version(subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in &subject.groups {
-        let found = subject.home_of(group).and_then(|home| python_home::find(&home, &ThisSystem).ok());
+        let found = subject.home_of(group).and_then(|home| python_home::find(&home, FILES).ok());
         let Some(found) = found else { continue };
         let path = group.python_path.iter().map(PathBuf::as_path);
         let faults = python_home::path_faults(found.version, path);
@@ -154,21 +156,4 @@ fn path_version(subject: &Subject) -> Vec<Finding> {
         );
     }
     findings
-}
-
-/// The files of this system.
-pub(super) struct ThisSystem;
-
-impl Files for ThisSystem {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        os::file::read_small(path)
-    }
-
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        path.canonicalize()
-    }
-
-    fn names(&self, path: &Path) -> Vec<OsString> {
-        os::file::names(path)
-    }
 }

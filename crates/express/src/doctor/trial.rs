@@ -187,7 +187,7 @@ fn programs(subject: &Subject, group: &Group) -> Option<Vec<PathBuf>> {
         // That of a jail.
         return Some(python_home::executables(group.python.home.as_deref()?, true));
     };
-    let found = python_home::find(&home, &super::python::ThisSystem).ok()?;
+    let found = python_home::find(&home, super::python::FILES).ok()?;
     let is_closed = group.account.blockade(Access::Execute, &found.program).is_some();
     (!is_closed).then(|| vec![found.program])
 }

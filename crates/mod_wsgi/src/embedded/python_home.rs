@@ -1,7 +1,6 @@
 //! The Python of embedded mode: found by the names of files, without running it.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,10 @@ use wsgi_core::codes::{
 };
 use wsgi_core::diagnostic::Diagnostic;
 use wsgi_core::python_home::{self, Files, Interpreter, Version};
+
+/// The files of this system.
+const FILES: Files<'_> =
+    Files { read: &os::file::read_small, resolve: &Path::canonicalize, names: &os::file::names };
 
 /// The Python of this process.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ fn prefix(home: &[u8]) -> &Path {
 }
 
 fn of_home(home: &Path) -> Result<Interpreter, String> {
-    python_home::find(home, &ThisSystem).map_err(|reasons| {
+    python_home::find(home, FILES).map_err(|reasons| {
         format!(
             "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
              sys.prefix is there) or a file in its bin, and let the user that Apache runs as read it",
@@ -97,29 +100,12 @@ fn of_home(home: &Path) -> Result<Interpreter, String> {
 /// it.
 pub(crate) fn faults(home: &[u8], python_path: &[u8]) -> impl Iterator<Item = Diagnostic> {
     let home = prefix(home);
-    let version = python_home::find(home, &ThisSystem).ok().map(|found| found.version);
+    let version = python_home::find(home, FILES).ok().map(|found| found.version);
     let path = python_path.split(|&byte| byte == b':').map(|path| Path::new(OsStr::from_bytes(path)));
     let of_path =
         version.into_iter().flat_map(move |version| python_home::path_faults(version, path.clone()));
-    let faults = python_home::faults(home, &ThisSystem).into_iter().chain(of_path);
+    let faults = python_home::faults(home, FILES).into_iter().chain(of_path);
     faults.filter_map(|fault| Diagnostic::of_fault(&fault))
-}
-
-/// The files of this system.
-struct ThisSystem;
-
-impl Files for ThisSystem {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        os::file::read_small(path)
-    }
-
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        path.canonicalize()
-    }
-
-    fn names(&self, path: &Path) -> Vec<OsString> {
-        os::file::names(path)
-    }
 }
 
 /// Returns the interpreter that the link `python` next to the module leads to.
@@ -132,7 +118,7 @@ fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
             link.display()
         ));
     };
-    let (base, version) = python_home::resolve(program, &ThisSystem).map_err(|reason| {
+    let (base, version) = python_home::resolve(program, FILES).map_err(|reason| {
         format!(
             "{PYTHON_NOT_STARTED}: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
             link.display()

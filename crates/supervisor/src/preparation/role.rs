@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 use os::descriptors::inherited;
@@ -20,6 +20,10 @@ use crate::program::{self, CONTROL, FIRST_HOST, LaunchContext, Obstacle};
 
 /// More than any configuration of a group.
 const LONGEST: u64 = 1 << 28;
+
+/// The files of this system.
+const FILES: Files<'_> =
+    Files { read: &os::file::read_small, resolve: &Path::canonicalize, names: &os::file::names };
 
 /// Becomes Python; returns if that fails, which has been said then.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
@@ -93,31 +97,13 @@ fn prepare(
 /// itself. (That of a jail is seen from inside only.)
 fn python_faults(group: &Group) -> Vec<String> {
     let program = group.programs.first().filter(|_| group.daemon.options.chroot.is_none());
-    let faults =
-        program.map(|program| python_home::faults(Path::new(OsStr::from_bytes(program)), &ThisSystem));
+    let faults = program.map(|program| python_home::faults(Path::new(OsStr::from_bytes(program)), FILES));
     let faults = faults.into_iter().flatten().filter(|fault| fault.weight == Weight::Fatal);
     faults
         .map(|fault| {
             format!("the Python of the process group '{}': {fault}", group.daemon.name.escape_ascii())
         })
         .collect()
-}
-
-/// The files of this system.
-struct ThisSystem;
-
-impl Files for ThisSystem {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        os::file::read_small(path)
-    }
-
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        path.canonicalize()
-    }
-
-    fn names(&self, path: &Path) -> Vec<OsString> {
-        os::file::names(path)
-    }
 }
 
 /// The pipe to the supervisor.
