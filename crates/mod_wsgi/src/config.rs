@@ -2,7 +2,6 @@
 //! settings.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -216,12 +215,7 @@ impl System for ThisSystem {
     }
 
     fn file_kind(&self, path: &[u8]) -> Option<FileKind> {
-        match std::fs::metadata(OsStr::from_bytes(path)) {
-            Ok(metadata) if metadata.is_dir() => Some(FileKind::Directory),
-            Ok(_) => Some(FileKind::File),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileKind::Missing),
-            Err(_) => None,
-        }
+        FileKind::of(std::fs::metadata(OsStr::from_bytes(path)))
     }
 
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String> {

@@ -22,6 +22,8 @@ mod telemetry;
 mod tests;
 
 use std::ffi::CStr;
+use std::fs::Metadata;
+use std::io;
 use std::sync::Arc;
 
 use crate::alias::Pattern;
@@ -204,6 +206,18 @@ pub enum FileKind {
     Directory,
     /// A file, or something else.
     File,
+}
+
+impl FileKind {
+    /// Returns what a look at a path has found, or `None` if it could not be looked at.
+    pub fn of(found: io::Result<Metadata>) -> Option<Self> {
+        match found {
+            Ok(metadata) if metadata.is_dir() => Some(Self::Directory),
+            Ok(_) => Some(Self::File),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Self::Missing),
+            Err(_) => None,
+        }
+    }
 }
 
 /// The servers that the configuration has defined so far.

@@ -1,6 +1,5 @@
 //! The machine and the servers, as the definitions of directives ask for them.
 
-use std::io;
 use std::sync::Arc;
 
 use os::accounts;
@@ -39,12 +38,7 @@ impl System for Machine {
     }
 
     fn file_kind(&self, file: &[u8]) -> Option<FileKind> {
-        match path(file).metadata() {
-            Ok(metadata) if metadata.is_dir() => Some(FileKind::Directory),
-            Ok(_) => Some(FileKind::File),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileKind::Missing),
-            Err(_) => None,
-        }
+        FileKind::of(path(file).metadata())
     }
 
     fn read(&self, file: &[u8]) -> Result<Vec<u8>, String> {
