@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use httpd::{Request, Status};
 use os::patience::Questions;
-use wsgi_core::config::{Effective, Global, ServerConfig};
+use wsgi_core::config::Global;
 use wsgi_core::health::{Check, Obstacle};
 
-use crate::{Wsgi, daemon, embedded, inquiry, termination};
+use crate::{Wsgi, daemon, embedded, inquiry, route, termination};
 
 /// The name of the handler, for `SetHandler`.
 const HANDLER: &[u8] = b"wsgi-health";
@@ -26,9 +26,7 @@ pub(crate) fn handle(request: &Request) -> Status {
     if request.handler() != Some(HANDLER) {
         return Status::Declined;
     }
-    let Some(server) = request.server().settings::<Wsgi>() else { return Status::Declined };
-    let server: &ServerConfig = server;
-    let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
+    let Some(settings) = route::settings(request) else { return Status::Declined };
     let client = inquiry::client(request);
     if let Err(status) = inquiry::admit(request, settings.health_clients(), &client) {
         return status;

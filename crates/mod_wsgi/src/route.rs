@@ -15,14 +15,19 @@ pub(crate) struct Route<'r> {
     pub(crate) is_aliased: bool,
 }
 
+/// Returns the settings of a request, if the module has any in its server.
+pub(crate) fn settings(request: &Request) -> Option<Effective<'_>> {
+    let server: &ServerConfig = request.server().settings::<Wsgi>()?;
+    // Without a directive in any section, the server's settings apply.
+    Some(Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults)))
+}
+
 impl<'r> Route<'r> {
     /// Returns the route of `request`, or `None` if its handler is not one of this module's.
     pub(crate) fn of(request: &'r Request) -> Option<Self> {
         let handler = request.handler()?;
-        let server: &ServerConfig = request.server().settings::<Wsgi>()?;
-        // Without a directive in any section, the server's settings apply.
-        let directory = request.directory::<Wsgi>().unwrap_or(&server.defaults);
-        let settings = Effective::new(server, directory);
+        let server = request.server().settings::<Wsgi>()?;
+        let settings = settings(request)?;
         if !matches!(handler, b"wsgi-script" | b"application/x-httpd-wsgi") {
             let script = settings.handler_script(handler)?;
             return Some(Self {

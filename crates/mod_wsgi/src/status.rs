@@ -4,9 +4,9 @@
 use httpd::{Request, Server, Status, StatusForm};
 use status::query::Query;
 use status::{Snapshot, html, json, printable, prometheus, scope};
-use wsgi_core::config::{Effective, ServerConfig, StatusScope};
+use wsgi_core::config::{Effective, StatusScope};
 
-use crate::{Wsgi, inquiry, ledger};
+use crate::{inquiry, ledger, route};
 
 /// The name of the handler, for `SetHandler`.
 const HANDLER: &[u8] = b"wsgi-status";
@@ -16,9 +16,7 @@ pub(crate) fn handle(request: &Request) -> Status {
     if request.handler() != Some(HANDLER) {
         return Status::Declined;
     }
-    let Some(server) = request.server().settings::<Wsgi>() else { return Status::Declined };
-    let server: &ServerConfig = server;
-    let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
+    let Some(settings) = route::settings(request) else { return Status::Declined };
     let client = inquiry::client(request);
     if let Err(status) = inquiry::admit(request, settings.status_clients(), &client) {
         return status;
@@ -32,9 +30,7 @@ pub(crate) fn handle(request: &Request) -> Status {
 
 /// Returns what mod_status is to show of the state of the server.
 pub(crate) fn extend(request: &Request, form: StatusForm) -> String {
-    let Some(server) = request.server().settings::<Wsgi>() else { return String::new() };
-    let server: &ServerConfig = server;
-    let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
+    let Some(settings) = route::settings(request) else { return String::new() };
     let form = match form {
         StatusForm::Table => html::Form::Table,
         StatusForm::Lines => html::Form::Lines,

@@ -11,12 +11,12 @@ pub(crate) mod user;
 use bridge::{Answer, Bytes, Cgi, Question, QuestionRoute, RequestFacts, Tag, Topic, flag};
 use httpd::Request;
 use wsgi_core::codes::{HOOK_OVERDUE, HOOK_TIMEOUT, PROCESS_GROUP_RESTRICTED};
-use wsgi_core::config::{DirectoryConfig, Effective, Global, HookScript, ServerConfig};
+use wsgi_core::config::{DirectoryConfig, Effective, Global, HookScript};
 use wsgi_core::{groups as names, path_info};
 
 use crate::expansion::Expansion;
 use crate::request_facts::{FactsSource, Groups};
-use crate::{Wsgi, checks, daemon, embedded, log};
+use crate::{Wsgi, checks, daemon, embedded, log, route};
 
 /// Returns the script of a directive where the request is, if it is set there.
 fn script<'r>(
@@ -120,11 +120,7 @@ fn ask_process<'a>(
     mut question: Question<'a>,
 ) -> Answer {
     let shown = String::from_utf8_lossy(process_group);
-    let permits = |server: &ServerConfig| {
-        let directory = request.directory::<Wsgi>().unwrap_or(&server.defaults);
-        Effective::new(server, directory).permits_process_group(process_group)
-    };
-    if !request.server().settings::<Wsgi>().is_some_and(permits) {
+    if !route::settings(request).is_some_and(|settings| settings.permits_process_group(process_group)) {
         let text = format_args!(
             "WSGIRestrictProcess does not list the process group '{shown}' of the script '{}': add it",
             String::from_utf8_lossy(&script.script)
