@@ -2,9 +2,10 @@
 //!
 //! The supervisor starts it as Apache's user, as `exporter <schema>`, with descriptors of agreed
 //! numbers: its plan, the socket of spans, the words of counts, its life line, and perhaps a file of
-//! headers, and what the state of the server is read from. Its main thread takes spans from the socket and queues them ([`queue`]); a thread for
-//! each signal sends messages ([`traces`], [`metrics`]). Nobody waits for any of them. It ends when
-//! the last Apache child of its generation is gone, or when it is told to.
+//! headers, and what the state of the server is read from. Its main thread takes spans from the
+//! socket and queues them ([`queue`]); a thread for each signal sends messages ([`traces`],
+//! [`metrics`]). Nobody waits for any of them. It ends when the last Apache child of its generation
+//! is gone, or when it is told to.
 
 #![forbid(unsafe_code)]
 

@@ -261,7 +261,8 @@ pub(crate) fn child_ended(server: &Server, process: u32) {
     let mut of_embedded = Vec::new();
     for request in &lost {
         let found = keeper.layout.groups.iter().find(|group| group.row().head == request.group);
-        let name = found.map_or("", |group| group.name.as_str());
+        // The group may have gone with a former configuration.
+        let name = found.map_or("a former process group", |group| group.name.as_str());
         let is_embedded = request.group == keeper.directory.embedded().group.head;
         let text = lost_request(process, if is_embedded { "embedded mode" } else { name }, request);
         if httpd::is_stopping() {

@@ -75,10 +75,10 @@ impl Supervisor {
         let (environment, files) =
             (os::spawn::own_environment(), raise_limit(slots.len(), plan.groups.len()));
         let signals = watched_signals()?;
-        // Begins with these signals blocked.
         if plan.json_log {
             log::set_json();
         }
+        // Begins with these signals blocked.
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;
         // Helpers that the server has forked may hold copies of the parent's end of the control
         // socket.

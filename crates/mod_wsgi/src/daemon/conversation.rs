@@ -578,9 +578,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
         // A process sends its id when it takes the connection.
         let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
-        // (Without the query, which may have secrets.)
+        // (Without the query, which may have secrets. The log escapes what is not printable.)
         let [method, path] = [self.request.method(), self.request.uri()]
-            .map(|text| text.unwrap_or_default().escape_ascii().to_string());
+            .map(|text| String::from_utf8_lossy(text.unwrap_or_default()));
         let text = format_args!(
             "no complete response from {process} of the group '{group}' to {method} {path}: {text}"
         );
