@@ -4,7 +4,7 @@ use wsgi_core::codes::{NO_CALLABLE, SCRIPT_NOT_COMPILED, SCRIPT_RAISED};
 
 use super::checks::{Check, Topic};
 use super::finding::{Finding, Place, Severity};
-use super::subject::{Application, Entry, Group, Subject};
+use super::subject::{Application, Entry, Group, Purpose, Subject};
 use super::trial::{Exception, Lacking, Report, Trial};
 
 pub(super) static TOPIC: Topic = Topic {
@@ -12,14 +12,16 @@ pub(super) static TOPIC: Topic = Topic {
     checks: &[
         Check {
             name: "application-import",
-            about: "An application that cannot be imported. It is tried in a process of its own, as the user of its group, in its jail, with its \
+            about: "An application, or another script of the module (WSGIImportScript, WSGIAuthUserScript, WSGIAuthGroupScript, WSGIAccessScript, \
+                    WSGIDispatchScript), that cannot be imported. It is tried in a process of its own, as the user of its group, in its jail, with its \
                     limits, environment and interpreter, for as long as `startup-timeout=` permits. What its import starts is ended \
                     afterwards. Not with `--no-import`.",
             run: import,
         },
         Check {
             name: "application-callable",
-            about: "A script without the WSGI callable that it should have, or with something of that name that cannot be called.",
+            about: "A script without the WSGI callable that it should have, or with something of that name that cannot be called; a script of \
+                    WSGIAuthUserScript, WSGIAuthGroupScript, WSGIAccessScript or WSGIDispatchScript without the function that Apache asks.",
             run: callable,
         },
         Check {
@@ -179,6 +181,18 @@ fn callable(subject: &Subject) -> Vec<Finding> {
     let find = |(application, trial): (&Application, &Trial)| {
         let Lacking { callable, is, candidates } = trial.report()?.lacks.as_ref()?;
         let name = application.entry.shown();
+        if application.purpose != Purpose::Requests {
+            let what = match is {
+                Some(kind) => format!("{callable} in {name} is of type {kind}, and cannot be called"),
+                None => format!("{name} has no function {callable}"),
+            };
+            return Some(
+                Finding::error(what)
+                    .at(application.place.as_ref())
+                    .because("Apache asks it about requests, and each of them is refused")
+                    .remedy("define it, or take the script from the configuration"),
+            );
+        }
         let what = match is {
             Some(kind) => format!("'{callable}' in {name} is of type {kind}, and cannot be called"),
             None => format!("{name} has no '{callable}'"),

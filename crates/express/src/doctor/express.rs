@@ -12,7 +12,7 @@ use wsgi_core::python_home;
 
 use super::finding::{Finding, Place, Severity};
 use super::python::FILES;
-use super::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
+use super::subject::{Application, Entry, Group, Listen, Purpose, PythonChoice, Server, Subject};
 use super::unit::Unit;
 use crate::account::{Access, Account};
 use crate::apache::{Apache, Mpm};
@@ -226,6 +226,7 @@ fn application(settings: &Settings) -> Option<Application> {
         settings.application.loader(&settings.callable_object).and_then(|loader| loader.callable_object);
     let group = settings.application_group.as_str();
     Some(Application {
+        purpose: Purpose::Requests,
         group: 0,
         interpreter: match group {
             "%{GLOBAL}" => Some(String::new()),

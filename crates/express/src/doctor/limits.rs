@@ -43,9 +43,8 @@ pub(super) static TOPIC: Topic = Topic {
 };
 
 fn request_timeout(subject: &Subject) -> Vec<Finding> {
-    let serves = |number: usize| subject.applications_of(number).next().is_some();
     let is_open = |(number, group): &(usize, &Group)| {
-        !group.is_embedded() && group.threads > 0 && group.request_timeout == 0 && serves(*number)
+        !group.is_embedded() && group.threads > 0 && group.request_timeout == 0 && subject.serves(*number)
     };
     let finding = |(_, group): (usize, &Group)| {
         Finding::warning(format!("{} has no request-timeout", group.shown()))

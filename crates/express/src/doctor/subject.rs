@@ -115,9 +115,21 @@ pub(crate) struct PythonChoice {
     pub(crate) place: Option<Place>,
 }
 
-/// An application.
+/// The use of an application, or of another script of the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It answers requests.
+    Requests,
+    /// It is loaded when a process starts (`WSGIImportScript`).
+    Import,
+    /// It decides about requests, by at least one of these functions.
+    Decision(&'static [&'static str]),
+}
+
+/// An application, or another script that Python runs.
 #[derive(Debug)]
 pub(crate) struct Application {
+    pub(crate) purpose: Purpose,
     /// The index of its processes in [`Subject::groups`].
     pub(crate) group: usize,
     /// The interpreter; empty: the main one. `None`: it depends on the request, and is none of those
@@ -128,7 +140,7 @@ pub(crate) struct Application {
     pub(crate) entry: Entry,
     /// The name of the script's module; `None`: a digest of its path.
     pub(crate) module: Option<String>,
-    /// The name of the callable in it.
+    /// The name of the callable in it that answers requests.
     pub(crate) callable: String,
     /// The line that mounts it.
     pub(crate) place: Option<Place>,
@@ -225,6 +237,11 @@ impl Subject {
         &self.groups[application.group]
     }
 
+    /// Returns whether a group answers requests.
+    pub(crate) fn serves(&self, group: usize) -> bool {
+        self.applications_of(group).any(|application| application.purpose == Purpose::Requests)
+    }
+
     /// Returns the applications of a group.
     pub(crate) fn applications_of(&self, group: usize) -> impl Iterator<Item = &Application> {
         self.applications.iter().filter(move |application| application.group == group)
@@ -258,6 +275,7 @@ impl Subject {
             umask: None,
         };
         let application = Application {
+            purpose: Purpose::Requests,
             group: 0,
             interpreter: Some(String::new()),
             has_own_gil: false,

@@ -56,11 +56,11 @@ def run(order):
     # An application may replace these while it is imported, as it may anything.
     write, encode, leave, alarm = os.write, json.dumps, os._exit, signal.alarm
     try:
-        found, holder = load(order)
+        name, found, holder = load(order)
         if found is None:
-            report["lacks"] = {"callable": order["callable"], "candidates": candidates(holder)}
+            report["lacks"] = {"callable": name, "candidates": candidates(holder)}
         elif not callable(found):
-            report["lacks"] = {"callable": order["callable"], "is": type(found).__name__, "candidates": candidates(holder)}
+            report["lacks"] = {"callable": name, "is": type(found).__name__, "candidates": candidates(holder)}
         else:
             report["loaded"] = True
     except BaseException as error:
@@ -176,15 +176,15 @@ def record_missed_variables():
 
 
 def load(order):
-    """Returns the callable, if there is one, and the module that it was looked for in."""
+    """Returns the name of the callable, the callable, if there is one, and the module that it was looked for in."""
     import importlib
     import types
 
-    entry, name = order["entry"], order["callable"]
+    entry, names = order["entry"], order["callables"]
     if order["kind"] == "paste":
         from paste.deploy import loadapp
 
-        return loadapp(f"config:{entry}"), None
+        return "", loadapp(f"config:{entry}"), None
     if order["kind"] == "module":
         module = importlib.import_module(entry)
     else:
@@ -194,10 +194,15 @@ def load(order):
             code = compile(file.read(), entry, "exec")
         sys.modules[order["module"]] = module
         exec(code, module.__dict__)
-    found = module
-    for part in name.removesuffix("()").split("."):
-        found = getattr(found, part, None)
-    return found() if name.endswith("()") and found is not None else found, module
+    if not names:
+        return "", main, module
+    for name in names:
+        found = module
+        for part in name.removesuffix("()").split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            return name, found() if name.endswith("()") else found, module
+    return " or ".join(names), None, module
 
 
 def candidates(module):

@@ -15,7 +15,7 @@ use os::spawn::Plan;
 use serde::{Deserialize, Serialize};
 use wsgi_core::python_home;
 
-use super::subject::{Application, Entry, Group, Subject};
+use super::subject::{Application, Entry, Group, Purpose, Subject};
 use crate::account::{Access, Account};
 use crate::quote::display;
 use crate::trial::{c_string, wait};
@@ -115,7 +115,8 @@ struct Order<'a> {
     interpreter: &'static str,
     kind: &'static str,
     entry: String,
-    callable: &'a str,
+    /// Names, one of which has to be there; none: nothing need be.
+    callables: Vec<&'a str>,
     module: String,
     home: Option<String>,
     path: Vec<String>,
@@ -272,7 +273,11 @@ fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
         },
         kind,
         entry,
-        callable: &application.callable,
+        callables: match application.purpose {
+            Purpose::Requests => vec![&application.callable],
+            Purpose::Import => Vec::new(),
+            Purpose::Decision(functions) => functions.to_vec(),
+        },
         module,
         home: group.home.as_deref().filter(|_| !group.is_embedded()).map(file),
         path: group.python_path.iter().map(|path| file(path)).collect(),
@@ -386,6 +391,23 @@ mod tests {
         assert_eq!(reason, format!("{}:2 reads it", directory.path().join("accounts.py").display()));
         let subject = with_script(directory.path(), "import json\napplication = print\n");
         assert_eq!(report(&subject).authorization, None);
+    }
+
+    #[test]
+    fn scripts_have_the_functions_that_apache_asks() {
+        let directory = tempfile::tempdir().unwrap();
+        let lacks = |script: &str, purpose| {
+            let mut subject = with_script(directory.path(), script);
+            subject.applications[0].purpose = purpose;
+            let report = report(&subject);
+            assert_eq!(report.loaded, report.lacks.is_none());
+            report.lacks.as_ref().map(|lacking| lacking.callable.clone())
+        };
+        let passwords = Purpose::Decision(&["check_password", "get_realm_hash"]);
+        assert_eq!(lacks("", passwords).as_deref(), Some("check_password or get_realm_hash"));
+        assert_eq!(lacks("get_realm_hash = 1\n", passwords).as_deref(), Some("get_realm_hash"));
+        assert_eq!(lacks("get_realm_hash = print\n", passwords), None);
+        assert_eq!(lacks("", Purpose::Import), None);
     }
 
     #[test]

@@ -22,13 +22,15 @@ use super::{Configuration, checks};
 use crate::account::Account;
 use crate::apache::Mpm;
 use crate::doctor::finding::Place;
-use crate::doctor::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
+use crate::doctor::subject::{Application, Entry, Group, Listen, Purpose, PythonChoice, Server, Subject};
 use crate::doctor::unit::Unit;
 
 /// Returns the facts of a configuration.
 pub(crate) fn subject(configuration: Configuration) -> Subject {
     let mut gathered = Gathered::new(&configuration);
     gathered.applications();
+    gathered.imports();
+    gathered.hooks();
     let Gathered { account, groups, applications, .. } = gathered;
     let server = Server {
         program: configuration.launcher.as_ref().map(|launcher| launcher.program.clone()),
@@ -326,6 +328,111 @@ impl<'c> Gathered<'c> {
         }
     }
 
+    fn startup_timeout(&self, group: usize) -> u64 {
+        let daemon = self.configuration.model.global.daemons.get(group);
+        daemon.map_or(0, |daemon| daemon.options.limits.startup_timeout / 1000)
+    }
+
+    /// Finds the scripts that processes load when they start.
+    fn imports(&mut self) {
+        let configuration = self.configuration;
+        let imports = &configuration.model.global.imports;
+        for import in imports.iter().filter(|import| !import.is_mounted) {
+            let names = (&*import.process_group, &*import.application_group);
+            self.script("WSGIImportScript", &import.script, names, Purpose::Import);
+        }
+    }
+
+    /// Finds the scripts that decide about requests.
+    fn hooks(&mut self) {
+        let model = &self.configuration.model;
+        let all = model.hosts.iter().flat_map(|host| {
+            let sections =
+                host.sections.iter().flat_map(|section| std::iter::once(section).chain(&section.nested));
+            std::iter::once(&host.own.defaults).chain(sections.map(|section| &section.settings))
+        });
+        for settings in all {
+            let hooks: [(&str, _, &[&str]); 4] = [
+                (
+                    "WSGIDispatchScript",
+                    &settings.dispatch_script,
+                    &["process_group", "application_group", "callable_object"],
+                ),
+                ("WSGIAccessScript", &settings.access_script, &["allow_access"]),
+                ("WSGIAuthUserScript", &settings.auth_user_script, &["check_password", "get_realm_hash"]),
+                ("WSGIAuthGroupScript", &settings.auth_group_script, &["groups_for_user"]),
+            ];
+            for (directive, hook, functions) in hooks {
+                let Some(hook) = hook else { continue };
+                let names = (&*hook.process_group, &*hook.application_group);
+                self.script(directive, &hook.script, names, Purpose::Decision(functions));
+            }
+        }
+    }
+
+    /// Adds a script that no URL leads to, with the names of its process group and its interpreter.
+    fn script(
+        &mut self,
+        directive: &str,
+        script: &[u8],
+        (group, interpreter): (&[u8], &[u8]),
+        purpose: Purpose,
+    ) {
+        let group = match group {
+            b"" | b"%{GLOBAL}" => self.embedded(),
+            name => {
+                let wanted = display(name);
+                let found = self.groups.iter().position(|group| group.name.as_deref() == Some(&*wanted));
+                let Some(found) = found else { return };
+                found
+            }
+        };
+        let interpreter = match interpreter {
+            b"" | b"%{GLOBAL}" => Some(String::new()),
+            name if is_constant(name) => Some(display(name).into_owned()),
+            _ => None,
+        };
+        let entry = Entry::Script(self.configuration.path(script));
+        let is_known = self.applications.iter().any(|other| {
+            other.group == group
+                && other.entry == entry
+                && other.interpreter == interpreter
+                && (other.purpose == purpose || purpose == Purpose::Import)
+        });
+        if is_known {
+            return;
+        }
+        let name = &self.groups[group].name;
+        let gil = self
+            .configuration
+            .has_own_gil(name.as_deref().map(str::as_bytes), interpreter.as_deref().map(str::as_bytes));
+        self.applications.push(Application {
+            purpose,
+            group,
+            interpreter,
+            has_own_gil: gil,
+            entry,
+            module: None,
+            callable: String::new(),
+            place: self.place_of_script(directive, script),
+            // It is no application, and gets what Apache has found in it.
+            has_authorization: true,
+            startup_timeout: self.startup_timeout(group),
+        });
+    }
+
+    /// Returns the place of the line that names a script.
+    fn place_of_script(&self, directive: &str, script: &[u8]) -> Option<Place> {
+        let hosts = self.configuration.model.hosts.iter();
+        let lines = hosts.flat_map(|host| {
+            let sections =
+                host.sections.iter().flat_map(|section| std::iter::once(section).chain(&section.nested));
+            host.lines.iter().chain(sections.flat_map(|section| &section.lines))
+        });
+        let mut lines = lines.filter(|line| line.is(directive));
+        lines.find(|line| line.word(0).is_some_and(|word| *word == *script)).map(Line::place)
+    }
+
     fn place_of_handler(&self, name: &[u8]) -> Option<Place> {
         let hosts = self.configuration.model.hosts.iter();
         let mut lines = hosts.flat_map(|host| {
@@ -359,13 +466,8 @@ impl<'c> Gathered<'c> {
         if !is_constant(callable) {
             return;
         }
-        let startup = configuration
-            .model
-            .global
-            .daemons
-            .get(group)
-            .map_or(0, |daemon| daemon.options.limits.startup_timeout / 1000);
         let application = Application {
+            purpose: Purpose::Requests,
             group,
             interpreter,
             has_own_gil: configuration.has_own_gil(effective.process_group(), effective.application_group()),
@@ -375,7 +477,7 @@ impl<'c> Gathered<'c> {
             place: Some(place),
             // Where Apache asks for passwords itself, the application has nothing to ask for.
             has_authorization: effective.pass_authorization() || configuration.authenticates(host, file, url),
-            startup_timeout: startup,
+            startup_timeout: self.startup_timeout(group),
         };
         // Two hosts for one application are usual: one for HTTP, one for HTTPS.
         let is_known = self.applications.iter().any(|other| {
@@ -506,6 +608,41 @@ mod tests {
             Some((30, 7))
         );
         assert_eq!(server.variables.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+    }
+
+    #[test]
+    fn scripts_that_no_url_leads_to_are_found() {
+        let subject = of(
+            "WSGIDaemonProcess shop startup-timeout=7\nWSGIScriptAlias / /srv/a.wsgi process-group=shop application-group=%{GLOBAL}\n\
+            WSGIImportScript /srv/a.wsgi process-group=shop application-group=%{GLOBAL}\n\
+            WSGIImportScript /srv/b.wsgi process-group=shop application-group=other\n\
+            <Location /closed>\n<Limit GET>\n</Limit>\nWSGIAuthUserScript /srv/c.wsgi\nWSGIAuthGroupScript /srv/c.wsgi application-group=%{SERVER}\n\
+            WSGIAccessScript /srv/c.wsgi process-group=shop\n</Location>\nWSGIDispatchScript /srv/d.wsgi process-group=none\n",
+        );
+        let found: Vec<_> = subject
+            .applications
+            .iter()
+            .map(|script| {
+                let name = script.entry.file().unwrap().file_name().unwrap().to_str().unwrap();
+                let group = subject.group_of(script).name.as_deref().unwrap_or_default();
+                (
+                    name,
+                    line(script.place.as_ref()),
+                    group,
+                    script.interpreter.as_deref(),
+                    script.startup_timeout,
+                )
+            })
+            .collect();
+        let expected = [
+            ("a.wsgi", 2, "shop", Some(""), 7),
+            ("b.wsgi", 4, "shop", Some("other"), 7),
+            ("c.wsgi", 10, "shop", Some(""), 7),
+            ("c.wsgi", 8, "", Some(""), 0),
+            ("c.wsgi", 9, "", None, 0),
+        ];
+        assert_eq!(found, expected);
+        assert!(subject.serves(0) && !subject.serves(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::doctor::apache::Configuration;
 use crate::doctor::apache::line::place;
 use crate::doctor::checks::Check;
 use crate::doctor::finding::Finding;
-use crate::doctor::subject::Subject;
+use crate::doctor::subject::{Purpose, Subject};
 
 pub(super) const PREFORK: Check = Check {
     name: "embedded-prefork",
@@ -34,13 +34,14 @@ fn prefork(subject: &Subject) -> Vec<Finding> {
         .groups
         .iter()
         .enumerate()
-        .find(|(number, group)| group.is_embedded() && subject.applications_of(*number).next().is_some());
+        .find(|(number, group)| group.is_embedded() && subject.serves(*number));
     let Some((number, group)) = embedded.filter(|(_, group)| group.processes > MANY) else {
         return Vec::new();
     };
     let line = configuration.workers().and_then(|(_, line)| line);
     let application =
-        subject.applications_of(number).next().and_then(|application| application.place.as_ref());
+        subject.applications_of(number).find(|application| application.purpose == Purpose::Requests);
+    let application = application.and_then(|application| application.place.as_ref());
     let whence = if line.is_some() { "" } else { ", the default of MaxRequestWorkers" };
     vec![
         Finding::warning(format!("up to {} processes may each have a copy of the application{whence}", group.processes))
