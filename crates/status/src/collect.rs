@@ -11,6 +11,7 @@ use wsgi_core::wire::board::{self, slot};
 use os::process::signal_name;
 
 use crate::layout::{GroupLayout, Layout};
+use crate::printable::text;
 use crate::snapshot::{
     Ended, Event, EventKind, Group, Mode, Phase, Process, Request, SCHEMA, Sample, State, Times,
 };
@@ -335,10 +336,6 @@ fn histogram(total: &[u64; BUCKETS + 1]) -> Histogram {
 
 fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use httpd::{ScoreboardSize, Server, ServerInfo};
 use status::layout::{GroupLayout, Layout};
+use status::printable::text;
 use status::snapshot::{self, Mode};
 use wsgi_core::config::{Global, PythonStart};
 use wsgi_core::daemon::DaemonGroup;
@@ -103,7 +104,7 @@ fn group(server: &Server, global: &Global, group: &DaemonGroup, users: &mut User
         None => version(home),
     };
     GroupLayout {
-        name: String::from_utf8_lossy(&group.name).into_owned(),
+        name: text(&group.name),
         virtual_host: virtual_host(daemon::host_of(server, group)),
         user: users.name(group.user),
         python,
@@ -120,10 +121,10 @@ fn scripts(server: &Server) -> HashMap<&[u8], Vec<String>> {
     for (group, script) in
         server.all().filter_map(Server::settings::<Wsgi>).flat_map(|settings| settings.scripts())
     {
-        let script = String::from_utf8_lossy(script);
+        let script = text(script);
         let scripts = found.entry(group).or_default();
-        if !scripts.iter().any(|known| *known == script) {
-            scripts.push(script.into_owned());
+        if !scripts.contains(&script) {
+            scripts.push(script);
         }
     }
     found
