@@ -131,14 +131,18 @@ fn review_access(group: &DaemonGroup, named: &NamedGroup, servers: &[Reviewed<'_
 fn review_aliases(servers: &[Reviewed<'_>]) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let main = servers.first().map(|reviewed| reviewed.config);
-    for Reviewed { config, .. } in servers {
+    for (number, Reviewed { config, .. }) in servers.iter().enumerate() {
+        // A virtual host without directives of ours has the configuration of the main server.
+        if number > 0 && main.is_some_and(|main| std::ptr::eq(main, *config)) {
+            continue;
+        }
         for (index, alias) in config.aliases.iter().enumerate() {
             let Location::Prefix(prefix) = &alias.location else { continue };
             // What a virtual host inherits, it may replace.
-            let is_inherited = main.is_some_and(|main| {
-                !std::ptr::eq(main, *config)
-                    && main.aliases.iter().any(|other| std::sync::Arc::ptr_eq(other, alias))
-            });
+            let is_inherited = number > 0
+                && main.is_some_and(|main| {
+                    main.aliases.iter().any(|other| std::sync::Arc::ptr_eq(other, alias))
+                });
             let mut file = Vec::new();
             let taken = config.aliases[..index].iter().find(|earlier| {
                 matches!(earlier.location, Location::Prefix(_)) && earlier.map(prefix, &mut file)

@@ -103,6 +103,8 @@ impl Server {
             reviewed(None, &self.main),
             reviewed(Some(ServerId(1)), &host),
             reviewed(Some(ServerId(2)), &nothing),
+            // One without directives of ours.
+            reviewed(Some(ServerId(3)), &self.main),
         ];
         self.global.review(&servers)
     }
