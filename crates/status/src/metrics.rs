@@ -180,6 +180,9 @@ metrics! {
     FAILED_RELOADS = Counter "mod_wsgi_failed_reloads_total" ["process_group"]
         "mod_wsgi.failed_reloads" "{reload}"
         "Successors that did not become ready, so that the former process went on.";
+    FAILED_STARTS = Counter "mod_wsgi_failed_starts_total" ["process_group"]
+        "mod_wsgi.failed_starts" "{process}"
+        "Processes that could not be started, or ended before they were ready.";
     LACKING = Gauge "mod_wsgi_processes_lacking_import" ["process_group"]
         "mod_wsgi.processes.lacking_import" "{process}"
         "Processes that could not import a script that the configuration names.";
@@ -283,6 +286,7 @@ fn processes(groups: &[&Group], writer: &mut Writer<'_>) {
     writer.by_name(&CRASHES, groups, &CRASH_SIGNALS, |group| of_processes(group, |process| &process.crashes));
     writer.each(&EXITS, groups, |group| sum(group, |process| process.exits));
     writer.each(&FAILED_RELOADS, groups, |group| sum(group, |process| process.failed_reloads));
+    writer.each(&FAILED_STARTS, groups, |group| sum(group, |process| process.failed_starts));
     writer.each(&LACKING, groups, |group| sum(group, |process| process.lacks_import.into()));
 }
 

@@ -84,7 +84,9 @@ fn each_query_names_metrics_and_labels_that_are_exported() {
 fn what_tells_of_faults_is_shown() {
     let mut all = Vec::new();
     queries(&dashboard(), &mut all);
-    for name in ["rejections", "process_crashes", "process_exits", "failed_reloads", "process_ends"] {
+    for name in
+        ["rejections", "process_crashes", "process_exits", "failed_reloads", "failed_starts", "process_ends"]
+    {
         let name = format!("mod_wsgi_{name}_total");
         assert!(all.iter().any(|query| words(query).any(|word| word == name)), "{name}");
     }

@@ -213,7 +213,11 @@ fn cells(now: f64, group: &Group, process: &Process) -> [String; COLUMNS.len() -
     let known = |text: String| if has_process { text } else { String::new() };
     let mut badly: Vec<(&str, u64)> =
         process.crashes.iter().map(|(signal, count)| (&**signal, *count)).collect();
-    badly.extend([("exit", process.exits), ("failed reload", process.failed_reloads)]);
+    badly.extend([
+        ("exit", process.exits),
+        ("failed start", process.failed_starts),
+        ("failed reload", process.failed_reloads),
+    ]);
     let replaced = process.restarts.iter().map(|(reason, count)| (&**reason, *count));
     let ended: u64 = process.ended.iter().sum();
     [
