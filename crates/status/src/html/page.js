@@ -85,7 +85,7 @@
     document.body.classList.add("lost");
     const updated = document.getElementById("updated");
     updated.textContent = `Not updated since ${updated.querySelector("time")?.textContent ?? "a while"} UTC: ${error}`;
-    announce("The server does not answer");
+    announce(`The page is not updated: ${error}`);
   }
 
   async function refresh() {
@@ -101,6 +101,7 @@
       const text = await response.text();
       const page = new DOMParser().parseFromString(text.slice(text.indexOf("<body>")), "text/html");
       if (running !== request) return;
+      if (!page.getElementById("updated")) throw new Error("the answer is another page");
       const focused = document.activeElement;
       for (const id of ["overview", "problems", "requests", "groups", "events"]) {
         const [now, next] = [document.getElementById(id), page.getElementById(id)];
