@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::Duration;
 
@@ -64,9 +65,7 @@ pub(crate) fn show(parsed: &Parsed) -> Result<u8, Failure> {
         [url] => Place::at(url)?,
         _ => return Err(Failure::usage("Incorrect number of arguments.")),
     };
-    if !place.path.contains('?') {
-        place.path.push_str("?format=json");
-    }
+    place.path = as_json(&place.path);
     let is_json = parsed.has(&JSON);
     if !parsed.has(&WATCH) {
         say(&look(&place, is_json)?)?;
@@ -76,12 +75,38 @@ pub(crate) fn show(parsed: &Parsed) -> Result<u8, Failure> {
     loop {
         match look(&place, is_json) {
             // The cursor goes home, and what was below it is cleared.
-            Ok(text) if is_terminal => say(&format!("\x1b[H\x1b[2J{text}"))?,
+            Ok(text) if is_terminal => {
+                let size = os::terminal::size(stdout().as_fd()).filter(|_| !is_json);
+                let text = size.map_or_else(|| text.clone(), |size| fitted(&text, size));
+                say(&format!("\x1b[H\x1b[2J{text}"))?;
+            }
             Ok(text) => say(&format!("{text}\n"))?,
             Err(failure) => complain(&format!("{failure}")),
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Returns as much of a text as a terminal has room for, with the line of the cursor.
+fn fitted(text: &str, size: os::terminal::Size) -> String {
+    let (columns, rows) = (usize::from(size.columns).max(2), usize::from(size.rows).max(3) - 1);
+    let all: Vec<_> = text.lines().collect();
+    let most = if all.len() > rows { rows - 1 } else { rows };
+    let mut fitted: String =
+        all.iter().take(most).map(|line| format!("{}\n", shortened(line, columns))).collect();
+    if all.len() > most {
+        fitted += &shortened(&format!("... and {} more lines", all.len() - most), columns);
+        fitted.push('\n');
+    }
+    fitted
+}
+
+/// Returns the path of a status, with its query, as that of its JSON.
+fn as_json(path: &str) -> String {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    // The first format counts.
+    let more = if query.is_empty() { "" } else { "&" };
+    format!("{path}?format=json{more}{query}")
 }
 
 fn look(place: &Place, is_json: bool) -> Result<String, Failure> {
@@ -107,7 +132,8 @@ fn look(place: &Place, is_json: bool) -> Result<String, Failure> {
         _ => return Err(Failure::machine(format!("{shown} is no wsgi-status"))),
     };
     if is_json {
-        return Ok(if body.ends_with('\n') { body } else { body + "\n" });
+        let body = printable::json(body.trim_end());
+        return Ok(format!("{body}\n"));
     }
     printable::make(&mut snapshot);
     Ok(text(&snapshot))
@@ -253,6 +279,26 @@ mod tests {
     use status::snapshot::{EventKind, Process, Server, State};
 
     use super::*;
+
+    #[test]
+    fn any_url_of_a_status_is_asked_for_json() {
+        for (path, asked) in [
+            ("/s", "/s?format=json"),
+            ("/s?", "/s?format=json"),
+            ("/s?filter=a&format=html", "/s?format=json&filter=a&format=html"),
+        ] {
+            assert_eq!(as_json(path), asked);
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_what_it_has_room_for() {
+        let size = |columns, rows| os::terminal::Size { columns, rows };
+        let text = "1234567890\n2\n3\n4\n";
+        assert_eq!(fitted(text, size(10, 5)), text);
+        assert_eq!(fitted(text, size(9, 4)), "12345678…\n2\n... and …\n");
+        assert_eq!(fitted(text, size(1, 1)), "1…\n.…\n");
+    }
 
     #[test]
     fn the_state_is_a_table() {

@@ -28,6 +28,7 @@ pub mod snapshot;
 pub mod spawn;
 pub mod spin;
 pub mod spool;
+pub mod terminal;
 pub mod termination;
 pub mod thread;
 pub mod thread_exit;
