@@ -5,6 +5,7 @@ use std::iter;
 use httpd_sys as sys;
 
 use crate::child::Child;
+use crate::server::Server;
 use crate::text;
 
 impl Child<'_> {
@@ -25,18 +26,60 @@ impl Child<'_> {
         // SAFETY: the tree lives as long as the configuration, which a child keeps, and nobody
         // changes it any more.
         unsafe {
-            let mut next = sys::ap_conftree.cast_const();
-            while let Some(directive) = next.as_ref() {
+            for directive in directives() {
                 if let Some(name) = text::bytes(directive.directive) {
                     visit(name, text::bytes(directive.args).unwrap_or_default());
                 }
-                next = if directive.first_child.is_null() {
-                    following(directive)
-                } else {
-                    directive.first_child
-                };
             }
         }
+    }
+}
+
+impl Server {
+    /// Returns whether the section of a virtual host has a `ServerName`. (To those that have none, Apache
+    /// gives the name of the main server, or one that belongs to their address.)
+    #[must_use]
+    pub fn has_own_name(&self) -> bool {
+        // SAFETY: the tree lives as long as the configuration, and so as its servers, and nobody changes
+        // it any more.
+        unsafe {
+            let server = &*self.as_ptr();
+            let place = text::bytes(server.defn_name);
+            let section = directives().find(|directive| {
+                u32::try_from(directive.line_num) == Ok(server.defn_line_number)
+                    && text::bytes(directive.filename) == place
+            });
+            section.is_none_or(|section| contains(section.first_child, b"ServerName"))
+        }
+    }
+}
+
+/// Returns all directives in the order of the files.
+///
+/// # Safety
+/// The configuration has been read, and lives as long as they are used.
+unsafe fn directives() -> impl Iterator<Item = &'static sys::ap_directive_t> {
+    // SAFETY: by the caller; links lead to directives of the same tree.
+    unsafe {
+        let next = |directive: &&sys::ap_directive_t| match directive.first_child.as_ref() {
+            None => following(directive).as_ref(),
+            inner => inner,
+        };
+        iter::successors(sys::ap_conftree.as_ref(), next)
+    }
+}
+
+/// Returns whether a directive, those after it in the same section, or those inside them have a name.
+///
+/// # Safety
+/// The directive is null or of a live tree.
+unsafe fn contains(first: *const sys::ap_directive_t, name: &[u8]) -> bool {
+    // SAFETY: by the caller; links lead to directives of the same tree.
+    unsafe {
+        iter::successors(first.as_ref(), |directive| directive.next.as_ref()).any(|directive| {
+            text::bytes(directive.directive).is_some_and(|other| other.eq_ignore_ascii_case(name))
+                || contains(directive.first_child, name)
+        })
     }
 }
 

@@ -52,6 +52,16 @@ impl Server {
         }
     }
 
+    /// Returns the addresses of a virtual host as its section names them, with their ports.
+    pub fn addresses(&self) -> impl Iterator<Item = (&[u8], u16)> {
+        // SAFETY: the server is live, and the addresses of a virtual host live as long as it.
+        let first = unsafe { (*self.as_ptr()).addrs.as_ref() };
+        // SAFETY: as above.
+        std::iter::successors(first, |address| unsafe { address.next.as_ref() })
+            // SAFETY: as above.
+            .map(|address| (unsafe { text::bytes(address.virthost) }.unwrap_or_default(), address.host_port))
+    }
+
     /// Returns the administrator's address.
     #[must_use]
     pub fn admin(&self) -> Option<&[u8]> {

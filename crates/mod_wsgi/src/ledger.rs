@@ -23,6 +23,7 @@ use wsgi_core::ledger::{
     self, Cause, Directory, EventKind, GroupRow, Ledger, LedgerEvent, More, RequestRows, RequestView, SlotRow,
 };
 
+use crate::virtual_hosts::VirtualHosts;
 use crate::{daemon, log, tracing};
 
 pub(crate) use entry::Entry;
@@ -35,6 +36,7 @@ struct Keeper {
     /// The time of the server's start, in microseconds since the epoch.
     started: i64,
     layout: Arc<Layout>,
+    hosts: VirtualHosts,
 }
 
 // The parent's; it is kept over restarts, so that counters are.
@@ -44,6 +46,7 @@ static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
 struct ChildLedger {
     words: LongWords,
     layout: Arc<Layout>,
+    hosts: VirtualHosts,
     embedded: GroupRow,
     /// The place of this child in embedded mode.
     place: Option<SlotRow>,
@@ -71,6 +74,8 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
     if !info.is_starting() {
         return;
     }
+    // All children have it from here, and agree about the starts of processes.
+    os::usage::boot_time();
     let mut keeper = lock(&KEEPER);
     let arranged = match keeper.take() {
         Some(former) => former.arrange(server, info),
@@ -93,14 +98,16 @@ impl Keeper {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut directory = Directory::new(ledger::shards(processors));
         let started = os::clock::microseconds();
-        let layout = layout::arrange(&mut directory, server, info, started);
+        let hosts = VirtualHosts::of(server);
+        let layout = layout::arrange(&mut directory, server, info, &hosts, started);
         let (file, words) = LongWords::create(c"mod_wsgi ledger", directory.words())?;
-        Ok(Self { file, words, directory, started, layout: Arc::new(layout) })
+        Ok(Self { file, words, directory, started, layout: Arc::new(layout), hosts })
     }
 
     fn arrange(self, server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
         let Self { file, words, mut directory, started, .. } = self;
-        let layout = layout::arrange(&mut directory, server, info, started);
+        let hosts = VirtualHosts::of(server);
+        let layout = layout::arrange(&mut directory, server, info, &hosts, started);
         // (Without room, what lies beyond the end is not counted.)
         let words = words.grow(&file, directory.words()).unwrap_or_else(|(words, error)| {
             let text = format!(
@@ -110,7 +117,7 @@ impl Keeper {
             log::server(server, Level::Warn, text);
             words
         });
-        Ok(Self { file, words, directory, started, layout: Arc::new(layout) })
+        Ok(Self { file, words, directory, started, layout: Arc::new(layout), hosts })
     }
 }
 
@@ -130,7 +137,7 @@ pub(crate) fn child_init() {
 
 impl ChildLedger {
     fn new(keeper: Keeper) -> Self {
-        let Keeper { words, layout, .. } = keeper;
+        let Keeper { words, layout, hosts, .. } = keeper;
         let process = std::process::id();
         let of_mode = |mode| layout.groups.iter().filter(move |group| group.mode == mode);
         let slots = of_mode(status::snapshot::Mode::Daemon)
@@ -153,6 +160,7 @@ impl ChildLedger {
             first_row: number * layout::ROWS_PER_THREAD * threads,
             words,
             layout,
+            hosts,
         }
     }
 
@@ -192,6 +200,12 @@ pub(crate) fn snapshot() -> Option<Snapshot> {
     });
     snapshot.server.dropped_spans = tracing::dropped_spans();
     Some(snapshot)
+}
+
+/// Returns the name by which the status knows a server, in a child: empty for the main one.
+pub(crate) fn virtual_host(server: &Server) -> String {
+    let child = CHILD.get().and_then(Option::as_ref);
+    child.map(|child| child.hosts.text(server)).unwrap_or_default()
 }
 
 /// Records that Python could not be started in this child.

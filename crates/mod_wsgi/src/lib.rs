@@ -31,6 +31,7 @@ mod termination;
 mod tracing;
 mod translate;
 mod validated;
+mod virtual_hosts;
 
 use httpd::{
     Applied, AuthnProvider, AuthzProvider, Child, ChildStatus, ChildStatusHook, Hook, Level, Line, Module,

@@ -1,7 +1,7 @@
 //! The handler `wsgi-status`, which shows the state of the server. It reads shared memory alone, so
 //! any child answers for the whole server, whatever its applications do.
 
-use httpd::{Request, Server, Status, StatusForm};
+use httpd::{Request, Status, StatusForm};
 use status::query::Query;
 use status::{Snapshot, html, json, printable, prometheus, scope};
 use wsgi_core::config::{Effective, StatusScope};
@@ -44,7 +44,7 @@ pub(crate) fn extend(request: &Request, form: StatusForm) -> String {
 fn visible(request: &Request, settings: &Effective<'_>) -> Option<Snapshot> {
     let mut snapshot = ledger::snapshot()?;
     if settings.status_scope() == StatusScope::VirtualHost {
-        scope::restrict(&mut snapshot, &virtual_host(request.server()));
+        scope::restrict(&mut snapshot, &ledger::virtual_host(request.server()));
     }
     printable::make(&mut snapshot);
     Some(snapshot)
@@ -74,12 +74,4 @@ fn respond(request: &Request, snapshot: &Snapshot) -> Status {
         }
         Some(_) => Status::Http(404),
     }
-}
-
-/// Returns the name by which the status knows a server: empty for the main one.
-pub(crate) fn virtual_host(server: &Server) -> String {
-    if !server.is_virtual() {
-        return String::new();
-    }
-    format!("{}:{}", String::from_utf8_lossy(server.name()), server.port())
 }

@@ -4,6 +4,10 @@ use std::mem;
 
 use crate::snapshot::{EventKind, Group, Mode, Snapshot};
 
+/// The beginning of what stands for the name of a virtual host without `ServerName`; its addresses follow.
+/// (No name has a space.)
+pub const UNNAMED: &str = "VirtualHost ";
+
 /// Leaves in a snapshot only what belongs to `virtual_host` (as `name:port`; empty for the main
 /// server): the groups that are defined there, and the requests that came to it. Of the groups of
 /// others, which its requests may go to, their names and these requests alone are left.
@@ -11,7 +15,8 @@ use crate::snapshot::{EventKind, Group, Mode, Snapshot};
 /// An event belongs to its group. One about a request has its path: those of groups that any virtual
 /// host may use, since the main server defines them, are for nobody here.
 ///
-/// Virtual hosts of the same name belong together, as they do for the use of process groups.
+/// Virtual hosts of the same name belong together, as they do for the use of process groups. Those
+/// without a name belong to nobody else.
 pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
     snapshot.scope = Some(virtual_host.to_owned());
     snapshot.warnings.clear();
@@ -45,11 +50,14 @@ fn is_own(group: &Group, virtual_host: &str) -> bool {
 }
 
 fn are_together(one: &str, other: &str) -> bool {
-    one.is_empty() == other.is_empty() && name(one) == name(other)
+    one.is_empty() == other.is_empty() && owner(one) == owner(other)
 }
 
-/// Returns the name of a virtual host, without its port.
-fn name(virtual_host: &str) -> &str {
+/// Returns what virtual hosts that belong together have in common: their name, without the port.
+fn owner(virtual_host: &str) -> &str {
+    if virtual_host.starts_with(UNNAMED) {
+        return virtual_host;
+    }
     virtual_host.rsplit_once(':').map_or(virtual_host, |(name, _)| name)
 }
 
@@ -125,6 +133,13 @@ mod tests {
         assert_eq!((snapshot.groups.len(), snapshot.events.len()), (0, 0));
         restrict(&mut snapshot, ":80");
         assert_eq!(snapshot.groups.len(), 0, "a host without a name is not the main server");
+    }
+
+    #[test]
+    fn virtual_hosts_without_a_name_are_no_other() {
+        let [one, other] = ["VirtualHost *:8001", "VirtualHost *:8002"];
+        assert!(are_together(one, one) && !are_together(one, other) && !are_together(one, ""));
+        assert!(!are_together(one, "*:8001") && !are_together("VirtualHost a.test:80", "a.test:80"));
     }
 
     #[test]

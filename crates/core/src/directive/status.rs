@@ -38,7 +38,8 @@ pub(super) const STATUS_SCOPE: Directive = Directive {
     doc: "\
 What the handler `wsgi-status` shows: the whole server, or with `vhost` only what belongs to the virtual host that answers and to those of \
 the same `ServerName`: the process groups that are defined there, with their processes, counts and events, and the requests that came to \
-it. Requests, paths, tracebacks and counts of others, and warnings about the configuration, are left out then. See the [guide](status.md).",
+it. Requests, paths, tracebacks and counts of others, and warnings about the configuration, are left out then. A virtual host without `ServerName` \
+belongs together with no other. See the [guide](status.md).",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         let scope = match word.to_ascii_lowercase().as_slice() {

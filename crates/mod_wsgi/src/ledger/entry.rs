@@ -103,16 +103,15 @@ impl<'r> Entry<'r> {
         let ledger = child.ledger();
         let place = Place::claim(ledger, &child.requests, child.process, child.row());
         if let Some(place) = place {
-            let server = request.server();
-            let is_virtual = server.is_virtual();
+            let (virtual_host, port) = child.hosts.name(request.server());
             let facts = RequestFacts {
                 start: (start / 1000).max(1),
                 group: group.head,
                 method,
                 other_method,
                 path: request.uri().unwrap_or_default(),
-                virtual_host: if is_virtual { server.name() } else { &[] },
-                port: if is_virtual { server.port() } else { 0 },
+                virtual_host,
+                port,
                 id: request.log_id().unwrap_or_default(),
             };
             place.publish(ledger, &facts, if target.is_some() { Phase::Queued } else { Phase::Running });

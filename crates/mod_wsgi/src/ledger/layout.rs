@@ -15,7 +15,7 @@ use wsgi_core::diagnostic::Severity;
 use wsgi_core::ledger::{Directory, Wanted};
 use wsgi_core::python_home::{self, Environment, Version};
 
-use crate::status::virtual_host;
+use crate::virtual_hosts::VirtualHosts;
 use crate::{Wsgi, config, daemon, installation};
 
 /// The rows of requests for each thread: requests nest, and other modules bring threads of their own
@@ -27,7 +27,13 @@ const MORE_ROWS: usize = 64;
 
 /// Returns the layout of a server that was started at a time, in microseconds since the epoch, and
 /// gives it rows.
-pub(super) fn arrange(directory: &mut Directory, server: &Server, info: &ServerInfo, started: i64) -> Layout {
+pub(super) fn arrange(
+    directory: &mut Directory,
+    server: &Server,
+    info: &ServerInfo,
+    hosts: &VirtualHosts,
+    started: i64,
+) -> Layout {
     let no_global = Global::default();
     let global = server.global::<Wsgi>().unwrap_or(&no_global);
     let mpm = info.mpm();
@@ -57,7 +63,8 @@ pub(super) fn arrange(directory: &mut Directory, server: &Server, info: &ServerI
             tallies: daemon::tallies::rows(&group.name, slots),
             former_tallies: daemon::tallies::former_rows(&group.name, slots),
             scripts: scripts.remove(&*group.name).unwrap_or_default(),
-            ..self::group(server, global, group, &mut users)
+            virtual_host: hosts.text(daemon::host_of(server, group)),
+            ..self::group(global, group, &mut users)
         };
         if let Some(rows) = directory.group(&group.name) {
             layout.place(rows, slots);
@@ -95,7 +102,7 @@ fn server(info: &ServerInfo, started: i64) -> snapshot::Server {
     }
 }
 
-fn group(server: &Server, global: &Global, group: &DaemonGroup, users: &mut Users) -> GroupLayout {
+fn group(global: &Global, group: &DaemonGroup, users: &mut Users) -> GroupLayout {
     let home = group.python_home.as_deref().or(global.python_home.as_deref());
     let python = match &group.python {
         // A jail may be on a file system that hangs; what is in there is seen by its processes only.
@@ -105,7 +112,6 @@ fn group(server: &Server, global: &Global, group: &DaemonGroup, users: &mut User
     };
     GroupLayout {
         name: text(&group.name),
-        virtual_host: virtual_host(daemon::host_of(server, group)),
         user: users.name(group.user),
         python,
         threads: group.options.threads,

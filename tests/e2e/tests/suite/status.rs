@@ -4,6 +4,7 @@ pub(crate) mod page;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_status_is_for_those_who_may_see_it, STATUS),
     on_one_mpm!(the_status_shows_groups_and_processes, Daemon, STATUS),
     on_one_mpm!(a_virtual_host_sees_its_own_part, Daemon, STATUS),
+    on_one_mpm!(virtual_hosts_without_a_name_are_kept_apart, Daemon, STATUS),
     on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
     on_one_mpm!(what_clients_send_is_shown_as_text, STATUS),
     on_one_mpm!(what_went_wrong_is_shown_with_its_cause, Daemon, STATUS),
@@ -238,6 +240,56 @@ fn a_virtual_host_sees_its_own_part(setup: Setup) {
                 metrics.contains("{process_group=\"one\",method=\"GET\"") && !metrics.contains("\"e2e\"")
             );
         });
+    });
+}
+
+fn virtual_hosts_without_a_name_are_kept_apart(setup: Setup) {
+    // Apache gives both the name of the main server, which the third one has by itself.
+    let host = |port: &str, name: &str, lines: &str| {
+        format!(
+            "<VirtualHost *:@{port}@>
+    {lines}
+    WSGIDaemonProcess {name} threads=2
+    WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group={name}
+    WSGIStatusScope vhost
+</VirtualHost>"
+        )
+    };
+    let hosts = [
+        host("PORT", "one", ""),
+        host("TLS_PORT", "two", ""),
+        host(
+            "TLS_PORT",
+            "three",
+            "<IfModule alias_module>\nServerName localhost\n</IfModule>\nServerAlias three.test",
+        ),
+    ];
+    let setup = serving(setup.own_groups()).conf("Listen 127.0.0.1:@TLS_PORT@").conf(&hosts.join("\n"));
+    setup.run(|server, cases| {
+        let other = SocketAddr::new(server.address().ip(), server.tls_port());
+        let ask = |address: SocketAddr, host: &str, path: &str| {
+            let mut connection = Connection::open(address);
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            connection.send(head.as_bytes());
+            connection.response("GET").expect("a response")
+        };
+        let hosts = [(server.address(), "any", "one"), (other, "any", "two"), (other, "three.test", "three")];
+        for (address, host, _) in hosts {
+            assert_eq!(ask(address, host, "/200").status, 200);
+        }
+        for (address, host, name) in hosts {
+            cases.check(&format!("of {name}"), || {
+                let snapshot = parse(&ask(address, host, "/wsgi-status?format=json"));
+                let names: Vec<_> = snapshot.groups.iter().map(|group| &*group.name).collect();
+                assert_eq!(names, [name]);
+                let expected = match name {
+                    "three" => format!("localhost:{}", address.port()),
+                    _ => format!("VirtualHost *:{}", address.port()),
+                };
+                assert_eq!(snapshot.scope.as_deref(), Some(&*expected));
+                assert_eq!(snapshot.groups[0].virtual_host, expected);
+            });
+        }
     });
 }
 
