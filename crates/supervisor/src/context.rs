@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use os::memory_kills::MemoryKills;
+use os::process::{Exit, Signal};
 use os::shared::Words;
 use os::spawn::Limit;
 use wsgi_core::ledger::EventKind;
@@ -60,6 +61,12 @@ impl Context {
         if level as u8 <= daemon.log_level {
             log::about(&daemon.name, level, text);
         }
+    }
+
+    /// Returns the end of a process by its cause, if that was a lack of memory.
+    pub(crate) fn named(&self, exit: Exit) -> Exit {
+        let is_kill = matches!(exit, Exit::Signal(number, _) if i32::from(number) == Signal::SIGKILL as i32);
+        if is_kill && self.memory_kills.borrow_mut().take_new() { Exit::OutOfMemory } else { exit }
     }
 
     /// Records what happened to a process of a group.

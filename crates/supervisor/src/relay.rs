@@ -7,6 +7,7 @@
 //! at most. It is a thread and not a process, since nobody would have to watch or restart it, and
 //! since what comes first is known: the last words of a process, then the line about its end.
 
+mod crash_report;
 mod objects;
 mod sink;
 mod source;
@@ -24,7 +25,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use os::process::Exit;
 
+use crash_report::CrashReport;
 use sink::{Owner, Sink};
 use source::{Input, Source};
 use wsgi_core::wire::launch;
@@ -42,8 +45,8 @@ const ORPHANS: (usize, usize) = (64, 4);
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 /// The owner of the supervisor's own lines, for [`Sink`].
 const OWN: Owner = 0;
-/// The number of processes that have died whose stacks are kept until they are recorded.
-const MOST_STACKS: usize = 16;
+/// The number of processes that have died whose reports are kept until they are recorded.
+const MOST_REPORTS: usize = 16;
 /// The epoll data of the event that a command has been sent.
 const WAKE: u64 = 0;
 /// The number of events that are taken at once.
@@ -91,8 +94,8 @@ enum Command {
     Watch(Id, OwnedFd, Destination),
     /// The process has ended: take what it has left there, before anything else.
     Collect(Id),
-    /// Record an event of the process that has ended, with what it has written when it died.
-    Record(Id, PendingEvent),
+    /// Record an event of the process that has ended so, with what it has written when it died.
+    Record(Id, Exit, PendingEvent),
     /// Write this line of the supervisor's.
     Line(Vec<u8>),
     /// Write what there is, and end.
@@ -146,7 +149,7 @@ impl Relay {
             sources: HashMap::new(),
             orphans: Vec::new(),
             max_orphans: max_orphans(slots),
-            stacks: VecDeque::new(),
+            reports: VecDeque::new(),
             buffer: vec![0; source::BLOCK].into(),
         };
         let run = move || {
@@ -173,10 +176,10 @@ impl Relay {
         self.send(Command::Collect(id));
     }
 
-    /// Records the end of a process, with its stacks if it has written any. It follows the
+    /// Records the end of a process, with the stacks that it has written because of it. It follows the
     /// [collection](Self::collect) of the same pipe.
-    pub(crate) fn record(&self, id: Id, event: PendingEvent) {
-        self.send(Command::Record(id, event));
+    pub(crate) fn record(&self, id: Id, exit: Exit, event: PendingEvent) {
+        self.send(Command::Record(id, exit, event));
     }
 
     /// Hands a line over; drops and counts it if too many wait.
@@ -222,8 +225,8 @@ struct RelayThread {
     /// Sources of processes that have ended, the oldest first.
     orphans: Vec<u64>,
     max_orphans: usize,
-    /// The stacks of processes that have died lately, by their pipes, until they are recorded.
-    stacks: VecDeque<(u64, Vec<u8>)>,
+    /// The reports of processes that have died lately, by their pipes, until they are recorded.
+    reports: VecDeque<(u64, CrashReport)>,
     buffer: Box<[u8]>,
 }
 
@@ -269,7 +272,7 @@ impl RelayThread {
             match command {
                 Command::Watch(id, reader, destination) => self.on_watch(id, reader, destination),
                 Command::Collect(id) => self.on_collect(id.0),
-                Command::Record(id, event) => event.add(&self.take_stacks(id.0)),
+                Command::Record(id, exit, event) => event.add(&self.take_report(id.0).of_end(exit)),
                 Command::Line(line) => {
                     self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
                     self.sinks[self.own].push(OWN, line, Instant::now());
@@ -315,7 +318,7 @@ impl RelayThread {
             }
         }
         sink.push_last(id, source.rest());
-        self.keep_stacks(id);
+        self.keep_report(id);
         if is_over {
             self.forget(id);
         } else if !self.orphans.contains(&id) {
@@ -326,21 +329,21 @@ impl RelayThread {
         }
     }
 
-    /// Keeps the stacks that a process has written, which may have closed its pipe before its end is
+    /// Keeps the report that a process has written, which may have closed its pipe before its end is
     /// known.
-    fn keep_stacks(&mut self, id: u64) {
-        let stacks = self.sources.get_mut(&id).map(Source::take_stacks).unwrap_or_default();
-        if !stacks.is_empty() {
-            self.stacks.push_back((id, stacks));
-            if self.stacks.len() > MOST_STACKS {
-                self.stacks.pop_front();
+    fn keep_report(&mut self, id: u64) {
+        let report = self.sources.get_mut(&id).map(Source::take_report).unwrap_or_default();
+        if !report.is_empty() {
+            self.reports.push_back((id, report));
+            if self.reports.len() > MOST_REPORTS {
+                self.reports.pop_front();
             }
         }
     }
 
-    fn take_stacks(&mut self, id: u64) -> Vec<u8> {
-        let found = self.stacks.iter().position(|(of, _)| *of == id);
-        found.and_then(|at| self.stacks.remove(at)).map(|(_, stacks)| stacks).unwrap_or_default()
+    fn take_report(&mut self, id: u64) -> CrashReport {
+        let found = self.reports.iter().position(|(of, _)| *of == id);
+        found.and_then(|at| self.reports.remove(at)).map(|(_, report)| report).unwrap_or_default()
     }
 
     /// Reads one block: a process that writes without pause leaves the others their turn.
@@ -360,7 +363,7 @@ impl RelayThread {
             Input::Nothing | Input::Pending => {}
             Input::End => {
                 sink.push(id, source.rest(), Instant::now());
-                self.keep_stacks(id);
+                self.keep_report(id);
                 self.forget(id);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::sys::epoll::EpollFlags;
 use os::descriptors::{self, Wait};
-use os::process::{Child, Signal};
+use os::process::{Child, Exit, Signal};
 use os::shared::ReadOnlyWords;
 use wsgi_core::bucket::Bucket;
 use wsgi_core::wire::board::State;
@@ -56,8 +56,8 @@ pub(crate) struct SlotRunner {
     cause: Option<String>,
     /// The traceback that the process of that event has reported.
     detail: Vec<u8>,
-    /// The pipe of that process, if it has ended: its stacks may have come through it.
-    output: Option<relay::Id>,
+    /// The pipe of that process, and how it has ended, if it has: its stacks may have come through it.
+    output: Option<(relay::Id, Exit)>,
     /// Bounds the failed imports that processes have recorded.
     imports: Bucket,
     /// Bounds the stuck requests that they have recorded.
@@ -211,10 +211,10 @@ impl SlotRunner {
             Action::Record(kind, pid, text) => {
                 let text = self.cause.take().unwrap_or(text);
                 match self.output {
-                    Some(output) if self.detail.is_empty() => {
+                    Some((output, exit)) if self.detail.is_empty() => {
                         let (record, group) =
                             (Arc::clone(&context.record), context.groups[self.group].daemon.name.clone());
-                        context.relay.record(output, PendingEvent { record, kind, group, pid, text });
+                        context.relay.record(output, exit, PendingEvent { record, kind, group, pid, text });
                     }
                     _ => context.record(self.group, kind, pid, text.as_bytes(), &self.detail),
                 }

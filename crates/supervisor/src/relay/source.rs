@@ -3,10 +3,10 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use wsgi_core::ledger::LONGEST_DETAIL;
 use wsgi_core::wire::line::Joiner;
 
 use super::Destination;
+use super::crash_report::CrashReport;
 use super::objects::objects;
 
 /// The number of bytes that are read at once.
@@ -14,8 +14,6 @@ pub(super) const BLOCK: usize = 64 << 10;
 /// The number of blocks that a pipe can hold: a process without privileges can make it this large
 /// (`pipe-max-size`).
 pub(super) const MAX_BLOCKS: usize = 16;
-/// The beginning of a report of Python's `faulthandler` about a signal that the process dies of.
-const FATAL: &[u8] = b"Fatal Python error: ";
 /// A line is cut that is longer than this.
 const LONGEST: usize = 64 << 10;
 
@@ -33,8 +31,8 @@ pub(super) struct Source {
     partial: Vec<u8>,
     /// A long line of which parts have come.
     parts: Joiner,
-    /// The stacks of a process that dies: its output since it has said so.
-    stacks: Vec<u8>,
+    /// The report that the process has written when it died.
+    report: CrashReport,
 }
 
 /// The result of reading once.
@@ -60,7 +58,7 @@ impl Source {
             is_paused: false,
             partial: Vec::new(),
             parts: Joiner::default(),
-            stacks: Vec::new(),
+            report: CrashReport::default(),
         }
     }
 
@@ -71,7 +69,7 @@ impl Source {
             Ok(count) => {
                 let mut lines = self.take(&buffer[..count]);
                 self.parts.join(&mut lines);
-                self.note_stacks(&lines);
+                self.report.note(&lines);
                 let lines = self.formatted(lines);
                 if lines.is_empty() { Input::Nothing } else { Input::Lines(lines) }
             }
@@ -86,27 +84,13 @@ impl Source {
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = self.parts.rest();
         rest.append(&mut self.take_partial());
-        self.note_stacks(&rest);
+        self.report.note(&rest);
         self.formatted(rest)
     }
 
-    /// Takes the stacks that the process has written because it died; empty if it has not. (It can
-    /// write anything there.)
-    pub(super) fn take_stacks(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.stacks)
-    }
-
-    fn note_stacks(&mut self, lines: &[u8]) {
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let is_begin = line.starts_with(FATAL);
-            if is_begin {
-                self.stacks.clear();
-            }
-            if is_begin || !self.stacks.is_empty() {
-                let room = LONGEST_DETAIL.saturating_sub(self.stacks.len());
-                self.stacks.extend_from_slice(&line[..line.len().min(room)]);
-            }
-        }
+    /// Takes the report that has come through the pipe.
+    pub(super) fn take_report(&mut self) -> CrashReport {
+        std::mem::take(&mut self.report)
     }
 
     fn formatted(&self, lines: Vec<u8>) -> Vec<u8> {
@@ -157,19 +141,6 @@ mod tests {
         assert_eq!(source.take(b"ther\n"), b"another\n");
         assert_eq!(source.take(b"\xff\x00"), b"");
         assert_eq!((source.rest(), source.rest()), (b"\xff\x00\n".to_vec(), vec![]));
-    }
-
-    #[test]
-    fn the_stacks_of_a_dying_process_are_kept() {
-        let mut source = source();
-        source.note_stacks(b"before\nnot: Fatal Python error: x\n");
-        assert_eq!(source.take_stacks(), b"");
-        source.note_stacks(b"Fatal Python error: no\nFatal Python error: Aborted\n\n");
-        source.note_stacks(b"Current thread\n");
-        assert_eq!(source.take_stacks(), b"Fatal Python error: Aborted\n\nCurrent thread\n");
-        source.note_stacks(FATAL);
-        (0..100).for_each(|_| source.note_stacks(&[b'x'; 1000]));
-        assert_eq!((source.take_stacks().len(), source.take_stacks().len()), (LONGEST_DETAIL, 0));
     }
 
     #[test]

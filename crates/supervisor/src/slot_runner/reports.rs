@@ -2,7 +2,7 @@
 
 use std::io;
 
-use os::process::{Exit, Signal};
+use os::process::Exit;
 use wsgi_core::codes::TOO_LITTLE_MEMORY;
 use wsgi_core::ledger::EventKind;
 use wsgi_core::tallies::Tally;
@@ -113,13 +113,7 @@ impl SlotRunner {
         }
         let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
         let exit = match self.processes[at].child.try_wait() {
-            Ok(Some(Exit::Signal(number, _)))
-                if i32::from(number) == Signal::SIGKILL as i32
-                    && context.memory_kills.borrow_mut().take_new() =>
-            {
-                Exit::OutOfMemory
-            }
-            Ok(Some(exit)) => exit,
+            Ok(Some(exit)) => context.named(exit),
             Ok(None) => return,
             // Nobody else waits for it, so this cannot be; but it is gone.
             Err(_) => Exit::Status(exit::FAILED),
@@ -143,7 +137,7 @@ impl SlotRunner {
             self.handle(Event::Cut, context);
         }
         self.detail = detail;
-        self.output = Some(process.output);
+        self.output = Some((process.output, exit));
         self.handle(Event::Exited(key, exit), context);
         if is_early
             && !exit.is_success()

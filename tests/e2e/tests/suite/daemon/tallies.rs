@@ -17,14 +17,30 @@ pub(crate) const TESTS: &[Test] = &[
         Root("make a control group"),
         Ours("tallies of processes")
     ),
+    on_one_mpm!(stacks_are_those_of_the_process_that_died, Daemon, Ours("tallies of processes")),
     on_one_mpm!(failed_imports_and_reloads_are_recorded, Daemon, Ours("tallies of processes")),
 ];
 
 const APP: &str = "
-import ctypes, os, sys
+import ctypes, os, sys, threading, time
+
+def wait(depth):
+    wait(depth - 1) if depth else time.sleep(30)
 
 def application(environ, start_response):
     action = environ['PATH_INFO'].strip('/').partition('/')[0]
+    if action == 'copy':
+        copy = os.fork()
+        if copy == 0:
+            ctypes.string_at(0)
+        os.waitpid(copy, 0)
+    if action == 'among_many':
+        for _ in range(40):
+            threading.Thread(target=wait, args=(10,), daemon=True).start()
+        time.sleep(0.5)
+    if action in ('among_many', 'begun'):
+        os.write(2, b'begun')
+        ctypes.string_at(0)
     if action == 'segfault':
         ctypes.string_at(0)
     if action == 'abort':
@@ -113,6 +129,32 @@ fn crashes_and_ends_are_counted_and_recorded(setup: Setup) {
     server.graceful();
     serving_process(&server);
     check(&server);
+}
+
+fn stacks_are_those_of_the_process_that_died(setup: Setup) {
+    let server = serving(setup);
+    server.expect_crashes();
+    let crash = |pid: u32| {
+        let find = || events(&server, EventKind::Crash).into_iter().find(|event| event.pid == pid);
+        wait_until("the event", find)
+    };
+    // The report of a copy is not that of the process, whatever becomes of it.
+    let pid = serving_process(&server);
+    let mark = server.mark();
+    let _ = server.get("/app/copy").expect(200);
+    server.wait_log(mark, "Fatal Python error: Segmentation fault");
+    signal(e2e::Process(pid), Signal::SIGKILL);
+    assert_eq!(crash(pid).detail, "");
+    // The thread that died is the first of many, and is found behind a line that was only begun.
+    for action in ["begun", "among_many"] {
+        let pid = serving_process(&server);
+        let _ = server.get(&format!("/app/{action}")).expect(502);
+        let detail = crash(pid).detail;
+        let (head, stack) = detail.split_once("\n\n").unwrap_or_default();
+        assert_eq!(head, "Fatal Python error: Segmentation fault");
+        let first = stack.split("\n\n").next().unwrap_or_default();
+        assert!(first.starts_with("Current thread ") && first.contains(" in application"), "{detail}");
+    }
 }
 
 fn failed_imports_and_reloads_are_recorded(setup: Setup) {
