@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 
 use os::process::Exit;
+use wsgi_core::ledger::EventKind;
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 use wsgi_core::wire::exit;
@@ -86,6 +87,8 @@ pub(crate) enum Action {
     Kill(Number),
     /// Write to the log.
     Log(Level, String),
+    /// Record what has become of a template, with the cause.
+    Record(Number, EventKind, String),
 }
 
 /// The templates of a group.
@@ -294,12 +297,14 @@ impl Template {
             }
             if let Some(exit) = exit {
                 let text = format!("template {number} has ended before it was ready: {exit}");
+                actions.push(Action::Record(number, EventKind::FailedStart, text.clone()));
                 actions.push(Action::Log(Level::Error, text));
             }
             self.lose_starting(&starting, now, actions);
         } else if self.ready.as_ref().is_some_and(|ready| ready.number == number) {
             let exit = exit.map_or_else(String::new, |exit| format!(": {exit}"));
             let text = format!("template {number} has ended{exit}; another one is started");
+            actions.push(Action::Record(number, EventKind::Crash, text.clone()));
             actions.push(Action::Log(Level::Warning, text));
             self.lose_ready(now);
             self.start_again(now, actions);

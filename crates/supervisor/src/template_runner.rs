@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use nix::sys::epoll::EpollFlags;
 use os::process::{Exit, Signal};
@@ -17,6 +18,7 @@ use crate::log::Level;
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{BATCH, FailedImport, Process};
 use crate::program::{self, Obstacle};
+use crate::record::PendingEvent;
 use crate::relay::Destination;
 use crate::template::{Action, Event, Number, Request, Template};
 use crate::token::Token;
@@ -28,6 +30,8 @@ pub(crate) struct TemplateRunner {
     template: Template,
     /// By number, which is their key. The word of a page means nothing here.
     processes: Vec<Process>,
+    /// The end of the template whose end is handled.
+    exit: Option<Exit>,
 }
 
 /// An answer to a slot that wants a process.
@@ -45,7 +49,7 @@ impl TemplateRunner {
     /// Creates the runner of a group that has no template yet.
     pub(crate) fn new(group: usize, context: &Context) -> Self {
         let template = Template::new(&context.groups[group].daemon.options);
-        Self { group, template, processes: Vec::new() }
+        Self { group, template, processes: Vec::new(), exit: None }
     }
 
     /// Returns the index of the group.
@@ -100,6 +104,7 @@ impl TemplateRunner {
                 Action::End(number) => self.signal(number, Signal::SIGTERM),
                 Action::Kill(number) => self.signal(number, Signal::SIGKILL),
                 Action::Log(level, text) => context.log(self.group, level, text),
+                Action::Record(number, kind, text) => self.record(number, kind, text, context),
             }
         }
     }
@@ -191,8 +196,11 @@ impl TemplateRunner {
         let _ = context.epoll.delete(child);
         pipes.for_each(|pipe| _ = context.epoll.delete(pipe));
         context.relay.collect(*output);
+        let exit = context.named(exit);
         // Its process id is asked for meanwhile.
+        self.exit = Some(exit);
         self.handle(Event::Ended(number, Some(exit)), context, answers);
+        self.exit = None;
         self.processes.retain(|process| process.key != number);
     }
 
@@ -229,6 +237,22 @@ impl TemplateRunner {
         }
         self.processes.push(process);
         Ok(())
+    }
+
+    /// Records what has become of a template, with the stacks that it has written if it has ended.
+    fn record(&self, number: Number, kind: EventKind, text: String, context: &Context) {
+        match (self.process(number), self.exit) {
+            (Some(process), Some(exit)) => {
+                let (record, group) =
+                    (Arc::clone(&context.record), context.groups[self.group].daemon.name.clone());
+                let event = PendingEvent { record, kind, group, pid: process.child.pid(), text };
+                context.relay.record(process.output, exit, event);
+            }
+            (process, _) => {
+                let pid = process.map_or(0, |process| process.child.pid());
+                context.record(self.group, kind, pid, text.as_bytes(), b"");
+            }
+        }
     }
 
     /// Sends a signal. A template that waits for orders has nothing to finish.

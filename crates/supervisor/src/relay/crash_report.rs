@@ -55,7 +55,8 @@ impl CrashReport {
         let mut report = parts.join("\n\n").into_bytes();
         if report.len() > LONGEST_DETAIL {
             report.truncate(LONGEST_DETAIL);
-            report.truncate(report.iter().rposition(|byte| *byte == b'\n').map_or(LONGEST_DETAIL, |at| at + 1));
+            report
+                .truncate(report.iter().rposition(|byte| *byte == b'\n').map_or(LONGEST_DETAIL, |at| at + 1));
         }
         report
     }
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn the_thread_that_died_comes_first() {
-        let other = |number: usize| format!("Thread 0x{number} (most recent call first):\n{}\n", "x".repeat(1000));
+        let other =
+            |number: usize| format!("Thread 0x{number} (most recent call first):\n{}\n", "x".repeat(1000));
         let mut lines = vec!["Fatal Python error: Segmentation fault\n\n".to_owned()];
         lines.extend((0..50).map(|number| other(number) + "\n"));
         lines.push("Current thread 0x7 (most recent call first):\n  File \"a\", line 1 in f\n\n".to_owned());

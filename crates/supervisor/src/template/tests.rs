@@ -9,6 +9,7 @@ struct Stage {
     template: Template,
     now: u64,
     log: Vec<(Level, String)>,
+    events: Vec<(Number, EventKind)>,
 }
 
 const NOT_IMPORTED: Option<Exit> = Some(Exit::Status(exit::NOT_IMPORTED));
@@ -19,7 +20,7 @@ impl Stage {
     fn new(startup_timeout: u64) -> Self {
         let limits = Limits { startup_timeout, scale_down_idle: IDLE, ..Limits::default() };
         let options = ProcessOptions { limits, ..ProcessOptions::default() };
-        Self { template: Template::new(&options), now: 1_000_000, log: Vec::new() }
+        Self { template: Template::new(&options), now: 1_000_000, log: Vec::new(), events: Vec::new() }
     }
 
     /// Creates a stage with a template that is ready, with number 1.
@@ -42,6 +43,7 @@ impl Stage {
         for action in actions {
             match action {
                 Action::Log(level, text) => self.log.push((level, text)),
+                Action::Record(number, kind, _) => self.events.push((number, kind)),
                 action => kept.push(action),
             }
         }
@@ -125,6 +127,7 @@ fn a_template_that_dies_is_replaced() {
     let mut stage = Stage::ready();
     assert_eq!(stage.on(Event::Ended(1, KILLED)), [Action::Launch(2, vec![])], "at once");
     assert!(matches!(stage.log[..], [(Level::Warning, _)]));
+    assert_eq!(stage.events, [(1, EventKind::Crash)]);
     assert_eq!(stage.want(start(1)), [], "it waits");
     assert_eq!(stage.on(Event::Ready(2)), [Action::Fork(2, start(1))]);
 }
@@ -134,6 +137,7 @@ fn templates_that_die_again_and_again_are_spaced_out() {
     let mut stage = Stage::new(0);
     stage.want(start(0));
     assert_eq!(stage.on(Event::Ended(1, KILLED)), [Action::StartAlone(start(0))]);
+    assert_eq!(stage.events, [(1, EventKind::FailedStart)]);
     let mut pauses = Vec::new();
     for number in 2..9 {
         let (pause, actions) = stage.tick();

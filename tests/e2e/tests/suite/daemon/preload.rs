@@ -392,7 +392,8 @@ fn the_template_of_a_group_that_rests_ends(setup: Setup) {
 }
 
 fn a_template_that_dies_is_replaced(setup: Setup) {
-    preloading(setup, "processes=2", "").run(|server, cases| {
+    let status = "<Location /wsgi-status>\nSetHandler wsgi-status\n</Location>";
+    preloading(setup, "processes=2", "").conf(status).run(|server, cases| {
         let (template, old) = wait_forked(server, LogMark::default(), 2);
         cases.check("processes are not disturbed", || {
             let mark = server.mark();
@@ -403,6 +404,8 @@ fn a_template_that_dies_is_replaced(setup: Setup) {
             });
             server.wait_log(mark, "template 1 has ended");
             assert_eq!(processes(server), old);
+            let events = server.get("/wsgi-status?format=json").expect(200);
+            assert!(events.contains("template 1 has ended: signal 9"), "{events}");
         });
         cases.check("and new ones are forked from the new template", || {
             let mark = server.mark();
