@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::json::{Object, shortened};
 use crate::level::Level;
+use crate::tracing::TraceContext;
 
 /// The beginning of a record. No text begins so, since NUL is escaped in it.
 const MARK: &[u8] = b"\0wsgi{";
@@ -315,19 +316,7 @@ pub fn is_object(line: &[u8]) -> bool {
 /// Returns the trace id of a `traceparent` header, or `None` if that is not valid.
 #[must_use]
 pub fn trace_id(traceparent: &[u8]) -> Option<&[u8]> {
-    let (version, rest) = traceparent.split_at_checked(3)?;
-    let (id, rest) = rest.split_at_checked(32)?;
-    let is_hex = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_valid = version[2] == b'-'
-        && is_hex(&version[..2])
-        && version != b"ff-"
-        && is_hex(id)
-        && id.iter().any(|digit| *digit != b'0')
-        && rest.len() >= 20
-        && rest[0] == b'-'
-        && is_hex(&rest[1..17])
-        && rest[17] == b'-';
-    is_valid.then_some(id)
+    TraceContext::parse(traceparent).and(traceparent.get(TraceContext::TRACE))
 }
 
 /// Returns the code that a message begins with.
@@ -415,6 +404,8 @@ mod tests {
         for (valid, header) in [
             (true, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             (true, "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"),
+            (false, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"),
+            (false, "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"),
             (false, "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             (false, "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             (false, "00-00000000000000000000000000000000-b7ad6b7169203331-01"),

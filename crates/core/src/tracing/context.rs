@@ -1,6 +1,7 @@
 //! The context of a trace, and the header `traceparent` that carries it.
 
 use std::fmt;
+use std::ops::Range;
 
 /// The id of a trace; never all zeroes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ const SAMPLED: u8 = 1;
 impl TraceContext {
     /// The length of the header.
     pub const LENGTH: usize = 55;
+    /// The place of the trace's id in the header.
+    pub const TRACE: Range<usize> = 3..35;
 
     /// Parses the value of `traceparent`. Returns `None` if it is not valid, upon which a new trace
     /// begins. Of a version after 00, the part that version 00 has is read, as the standard wants.
@@ -45,7 +48,7 @@ impl TraceContext {
         }
         let [flags] = hex::<1>(&known[53..])?;
         Some(Self {
-            trace: TraceId::new(hex(&known[3..35])?)?,
+            trace: TraceId::new(hex(&known[Self::TRACE])?)?,
             span: SpanId::new(hex(&known[36..52])?)?,
             is_sampled: flags & SAMPLED != 0,
         })
@@ -55,7 +58,7 @@ impl TraceContext {
     #[must_use]
     pub fn header(&self) -> [u8; Self::LENGTH] {
         let mut header = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&self.trace.0, &mut header[3..35]);
+        write_hex(&self.trace.0, &mut header[Self::TRACE]);
         write_hex(&self.span.0, &mut header[36..52]);
         header[54] = b'0' + u8::from(self.is_sampled);
         header
