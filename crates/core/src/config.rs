@@ -207,7 +207,7 @@ pub struct ImportScript {
     pub process_group: Box<[u8]>,
     /// Interpreter that loads it; empty: the main one.
     pub application_group: Box<[u8]>,
-    /// Whether an alias mounts it, which may name a directory of scripts instead.
+    /// True if an alias mounts it, which may name a directory of scripts instead.
     pub is_mounted: bool,
 }
 

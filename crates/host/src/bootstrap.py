@@ -11,7 +11,7 @@ import sys
 # Log levels of Apache.
 CRIT, ERROR, WARNING, INFO, DEBUG = 2, 3, 4, 6, 7
 
-# Fields of records: see the host's log_record.rs.
+# Fields of records: see core/src/log_record.rs.
 LOGGER, EXCEPTION, TRACEBACK, THREAD, APPLICATION, LEVEL, NAME, TEXT, TOKEN = 2, 3, 4, 5, 8, 11, 12, 13, 14
 
 
