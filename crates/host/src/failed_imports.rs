@@ -13,8 +13,6 @@ static TOLD: Locked<Vec<Version>> = Locked::new(Vec::new());
 
 /// The most that are remembered.
 const MOST: usize = 64;
-/// The longest traceback that the server is told, in bytes: its end says most.
-const LONGEST_DETAIL: usize = 8 << 10;
 
 /// A version of a script: path, application group, modification time.
 type Version = (Vec<u8>, Vec<u8>, Option<i64>);
@@ -46,6 +44,5 @@ pub(crate) fn tell(
     let script = String::from_utf8_lossy(path);
     let text = format!("The script file '{script}' {what}: {}", report::plain(py, exception).join(" "));
     let detail = report::describe(py, state, exception).join("\n").into_bytes();
-    let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
-    py.detach(|| process.server.import_failed(text.as_bytes(), detail));
+    py.detach(|| process.server.import_failed(text.as_bytes(), &detail));
 }

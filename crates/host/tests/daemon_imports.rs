@@ -17,6 +17,19 @@ const WORKS: &str =
     "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'works']\n";
 
 #[test]
+fn the_supervisor_gets_the_parts_of_long_texts_that_it_keeps() {
+    let broken = script("imports_long.py", "raise OSError('x' * 3_000_000 + 'end')\n");
+    let process = Plan::default().serve();
+    assert_eq!(process.connect().ask(&Ask::new(&broken)).outcome, Some(500));
+    process.order(&Order::Drain(0));
+    assert_eq!(process.report(), None, "to its end");
+    let told = process.failed_imports.take();
+    let (text, detail) = &told[0];
+    assert!(text.starts_with("The script file") && detail.ends_with("xxend"), "{told:?}");
+    assert_eq!((text.len(), detail.len()), (512, 8192));
+}
+
+#[test]
 fn a_failed_import_is_tried_again_by_others_only() {
     let (broken, works) = (script("imports_broken.py", BROKEN), script("imports_works.py", WORKS));
     let limits =

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use os::process::Child;
 use wsgi_core::bucket::Bucket;
-use wsgi_core::ledger::LONGEST_DETAIL;
+use wsgi_core::ledger::{kept_detail, kept_text};
 use wsgi_core::wire::control::{Report, Script};
 
 use crate::preparation::Preparation;
@@ -96,9 +96,8 @@ impl FailedImport {
 /// Returns the line and the detail of an event as a process has told them, which may be anything, fit
 /// to be recorded.
 pub(crate) fn texts_shown(text: &[u8], detail: &[u8]) -> (Box<[u8]>, Box<[u8]>) {
-    let text = text.iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
-    let detail = &detail[detail.len().saturating_sub(LONGEST_DETAIL)..];
-    (text.collect(), detail.iter().map(shown).collect())
+    let text = kept_text(text).iter().map(|byte| if *byte == b'\n' { b'?' } else { shown(byte) });
+    (text.collect(), kept_detail(detail).iter().map(shown).collect())
 }
 
 impl Process {

@@ -80,21 +80,31 @@ const LONGEST_TEXT: usize = 512;
 /// The longest detail, in bytes.
 pub const LONGEST_DETAIL: usize = 8 << 10;
 
+/// Returns the part of the line of an event that is kept: its beginning.
+#[must_use]
+pub fn kept_text(text: &[u8]) -> &[u8] {
+    beginning(text, LONGEST_TEXT)
+}
+
+/// Returns the part of the detail of an event that is kept: its end, which says most of a traceback.
+#[must_use]
+pub fn kept_detail(detail: &[u8]) -> &[u8] {
+    &detail[detail.len().saturating_sub(LONGEST_DETAIL)..]
+}
+
 impl EventRing {
     /// The number of words: the number of events so far, and the events.
     pub(crate) const WORDS: usize = align(1) + EVENTS * EVENT;
 
     /// Writes an event in place of the oldest; one of a group that has many, or many of that kind,
-    /// takes the place of another one of those. Long texts are cut: a detail at its beginning, since the end of a
-    /// traceback says most.
+    /// takes the place of another one of those. Long texts are cut.
     pub fn record(self, ledger: Ledger<'_>, event: &LedgerEvent) {
         let Some(count) = ledger.word(self.start) else { return };
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         let group = beginning(&event.group, LONGEST_GROUP);
         let Some(place) = self.claim(ledger, number, event.kind, group) else { return };
         fence(Ordering::Release);
-        let text = beginning(&event.text, LONGEST_TEXT);
-        let detail = &event.detail[event.detail.len().saturating_sub(LONGEST_DETAIL)..];
+        let (text, detail) = (kept_text(&event.text), kept_detail(&event.detail));
         ledger.store(place + TIME, event.time);
         ledger.store(place + KIND, u64::from(event.pid) << 8 | event.kind as u64);
         let lengths = [text.len(), group.len(), detail.len()].map(|length| length as u64);

@@ -23,7 +23,7 @@ mod times;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use directory::{Directory, GroupRows, Wanted};
-pub use events::{EventKind, EventRing, LONGEST_DETAIL, LedgerEvent};
+pub use events::{EventKind, EventRing, LONGEST_DETAIL, LedgerEvent, kept_detail, kept_text};
 pub use group::{Cause, GroupRow, More};
 pub use history::HistorySample;
 pub use method::Method;

@@ -23,6 +23,7 @@ use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
 use super::record::{self, messages, record};
 use super::{OwnSchema, Reason, Schema};
+use crate::ledger::{kept_detail, kept_text};
 
 record! {
     /// A script and the interpreter that has loaded it.
@@ -156,6 +157,20 @@ impl Report {
         let mut buffer = Vec::with_capacity(4 + text.len());
         Writer::new(&mut buffer).bytes(&text);
         buffer
+    }
+
+    /// Creates the report of a script that could not be imported. What the record of events would
+    /// not keep of the texts, which may be of any length, is not sent.
+    #[must_use]
+    pub fn import_failed(text: &[u8], detail: &[u8]) -> Self {
+        Self::ImportFailed { text: kept_text(text).into(), detail: kept_detail(detail).into() }
+    }
+
+    /// Creates the report of so many stuck requests, with the texts about one of them, as
+    /// [`import_failed`](Self::import_failed).
+    #[must_use]
+    pub fn stuck(count: u32, text: &[u8], detail: &[u8]) -> Self {
+        Self::Stuck { count, text: kept_text(text).into(), detail: kept_detail(detail).into() }
     }
 
     /// Takes the report at the beginning of what has come through the pipe, if all of it has.

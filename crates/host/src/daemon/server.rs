@@ -24,7 +24,7 @@ extern "C" fn scoreboard(mut sink: Sink<'_>) {
 }
 
 extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
-    let report = Report::ImportFailed { text: text.or_empty().into(), detail: detail.or_empty().into() };
+    let report = Report::import_failed(text.or_empty(), detail.or_empty());
     match daemon() {
         Some(daemon) => daemon.notify(Message::Report(report)),
         None => template::keep_report(report),
@@ -34,7 +34,6 @@ extern "C" fn import_failed(text: Bytes<'_>, detail: Bytes<'_>) {
 extern "C" fn stuck(count: u32, text: Bytes<'_>, detail: Bytes<'_>) {
     // A template has no requests.
     if let Some(daemon) = daemon() {
-        let (text, detail) = (text.or_empty().into(), detail.or_empty().into());
-        daemon.notify(Message::Report(Report::Stuck { count, text, detail }));
+        daemon.notify(Message::Report(Report::stuck(count, text.or_empty(), detail.or_empty())));
     }
 }
