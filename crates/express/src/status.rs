@@ -202,7 +202,7 @@ fn requests(snapshot: &Snapshot, text: &mut String) {
             figures::time(request.age),
             request.pid.to_string(),
             title(group).to_owned(),
-            request.phase.word().to_owned(),
+            format!("{}{}", request.phase.word(), if request.slow { ", slow" } else { "" }),
             format!("{} {}", request.method, request.path),
         ]
     });

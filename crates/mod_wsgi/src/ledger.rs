@@ -59,6 +59,8 @@ struct ChildLedger {
     threads: AtomicU32,
     /// The row that the first of them tries first.
     first_row: usize,
+    /// The time in microseconds from which on a request is slow; more than any if none is.
+    slow_after: u64,
 }
 
 // Set in a child only: the parent's statics survive its reading of the configuration again.
@@ -158,6 +160,7 @@ impl ChildLedger {
             process,
             threads: AtomicU32::new(0),
             first_row: number * layout::ROWS_PER_THREAD * threads,
+            slow_after: microseconds(layout.server.slow_after),
             words,
             layout,
             hosts,
@@ -320,6 +323,12 @@ fn lost_request(process: u32, place: &str, request: &RequestView) -> String {
         text(&request.method),
         text(&request.path),
     )
+}
+
+/// Returns in microseconds the time from which on a request is slow; more than any if none is.
+fn microseconds(slow_after: f64) -> u64 {
+    // (What is more than all numbers becomes the largest.)
+    if slow_after > 0.0 { (slow_after * 1e6) as u64 } else { u64::MAX }
 }
 
 /// Returns the time in microseconds since the epoch.

@@ -116,6 +116,7 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
         most_processes: layout.most_processes,
         http: http.collect(),
         rejections: layout.row().rejected(read, shards).into_iter().map(named).collect(),
+        slow_requests: layout.row().more(read, shards, More::Slow),
         stuck_requests: layout.row().more(read, shards, More::Stuck)
             + layout.tallies().map(|row| row.tallies(source.tallies).stuck).sum::<u64>(),
         requests: requests(source, layout, &processes, views),
@@ -227,6 +228,7 @@ fn requests(
     let slots: HashMap<_, _> = layout.slots().enumerate().map(|(index, row)| (row.head, index)).collect();
     let pids: HashMap<_, _> = processes.iter().map(|process| (process.slot, process.pid)).collect();
     let mut running: HashMap<usize, u32> = HashMap::new();
+    let slow_after = source.layout.server.slow_after;
     let described = views.into_iter().map(|view| {
         let slot = slots.get(&view.slot).and_then(|index| u32::try_from(*index).ok());
         let mut phase = match view.phase {
@@ -244,6 +246,7 @@ fn requests(
                 phase = Phase::Queued;
             }
         }
+        let age = seconds(source.now.saturating_sub(view.start));
         Request {
             pid: match layout.mode {
                 Mode::Embedded => view.child,
@@ -259,7 +262,8 @@ fn requests(
                 name => format!("{}:{}", text(name), view.port),
             },
             id: text(&view.id),
-            age: seconds(source.now.saturating_sub(view.start)),
+            age,
+            slow: slow_after > 0.0 && age >= slow_after,
         }
     });
     described.collect()
@@ -409,6 +413,23 @@ mod tests {
                 slot.begin(self.ledger());
             }
         }
+    }
+
+    #[test]
+    fn requests_are_slow_from_an_age_on() {
+        let mut memory = Memory::new();
+        memory.begin(1, 4_999_999, Some(0));
+        memory.begin(1, 5_000_000, None);
+        memory.begin(1, 5_000_001, None);
+        memory.layout.groups[1].row().count_more(memory.ledger(), 1, More::Slow, 3);
+        let seen = |memory: &Memory| {
+            let group = memory.with(collect).groups.remove(0);
+            let slow: Vec<_> = group.requests.iter().map(|request| request.slow).collect();
+            (slow, group.slow_requests)
+        };
+        assert_eq!(seen(&memory), (vec![false; 3], 3), "none is while no limit is set");
+        memory.layout.server.slow_after = 5.0;
+        assert_eq!(seen(&memory), (vec![true, true, false], 3));
     }
 
     #[test]

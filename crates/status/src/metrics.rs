@@ -153,6 +153,9 @@ metrics! {
     REJECTIONS = Counter "mod_wsgi_rejections_total" ["process_group", "cause"]
         "mod_wsgi.rejections" "{request}"
         "Requests that the application has not got, or not answered.";
+    SLOW = Counter "mod_wsgi_slow_requests_total" ["process_group"]
+        "mod_wsgi.slow_requests" "{request}"
+        "Requests that have ended and took longer than WSGISlowRequests.";
     STUCK = Counter "mod_wsgi_stuck_requests_total" ["process_group"]
         "mod_wsgi.stuck_requests" "{request}"
         "Requests that have held their threads for longer than the limit of stuck requests.";
@@ -259,6 +262,7 @@ fn requests(groups: &[&Group], writer: &mut Writer<'_>) {
     writer.each(&BYTES_IN, groups, |group| sum(group, |process| process.bytes_in));
     writer.each(&BYTES_OUT, groups, |group| sum(group, |process| process.bytes_out));
     writer.by_name(&REJECTIONS, groups, &Cause::ALL.map(Cause::name), |group| vec![&group.rejections]);
+    writer.each(&SLOW, groups, |group| group.slow_requests);
     writer.each(&STUCK, groups, |group| group.stuck_requests);
 }
 

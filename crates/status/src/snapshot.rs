@@ -55,6 +55,8 @@ pub struct Server {
     pub configured: f64,
     /// The most requests that the server takes at a time.
     pub capacity: u64,
+    /// The time from which on a request is slow (`WSGISlowRequests`); 0 if none is.
+    pub slow_after: f64,
     /// Spans for OpenTelemetry that were dropped, since the exporter could not take them.
     pub dropped_spans: u64,
 }
@@ -105,6 +107,8 @@ pub struct Group {
     /// that had the client). All but `child_died`, and `process_died` of embedded mode, are counted
     /// in `http`, too.
     pub rejections: BTreeMap<String, u64>,
+    /// Requests that have ended and took longer than `WSGISlowRequests`.
+    pub slow_requests: u64,
     /// Requests that have held their threads for longer than `stuck-timeout=` or `WSGIStuckTimeout`;
     /// of a process group as many as its processes say.
     pub stuck_requests: u64,
@@ -304,6 +308,8 @@ pub struct Request {
     pub id: String,
     /// The time since it came.
     pub age: f64,
+    /// True if that is longer than `WSGISlowRequests`.
+    pub slow: bool,
 }
 
 /// The kind of an event.

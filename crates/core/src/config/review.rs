@@ -26,13 +26,7 @@ impl Global {
         let named = self.named_groups.iter().filter_map(|named| self.review_name(named, servers));
         let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
         let aliases = review_aliases(servers);
-        lines
-            .chain(named)
-            .chain(defined)
-            .chain(aliases)
-            .chain(self.review_telemetry())
-            .chain(self.review_drain())
-            .collect()
+        lines.chain(named).chain(defined).chain(aliases).chain(self.review_drain()).collect()
     }
 
     /// Returns why nothing is drained.
@@ -41,18 +35,6 @@ impl Global {
         is_useless.then(|| {
             Diagnostic::warning(
                 "WSGIDrainDelay has no effect: without WSGIGracefulTermination, SIGTERM stops the server at once"
-                    .to_owned(),
-            )
-        })
-    }
-
-    /// Returns why slow requests are not reported.
-    fn review_telemetry(&self) -> Option<Diagnostic> {
-        let is_useless = self.telemetry.slow_requests.is_some() && self.telemetry.service.is_none();
-        is_useless.then(|| {
-            Diagnostic::warning(
-                "WSGISlowRequests has no effect: slow requests are reported to the collector that WSGITelemetryService \
-                 names, and there is none"
                     .to_owned(),
             )
         })

@@ -32,11 +32,14 @@ pub(super) const SLOW_REQUESTS: Directive = Directive {
     in_container: false,
     arguments: "*seconds*",
     default: "0",
-    help: c"Report requests that take longer than this.",
+    help: c"The time from which on a request is slow.",
     doc: "\
-The time, from when a worker has taken it, after which a request is reported to `WSGITelemetryService`: with each sample while it runs, \
-and once when it has ended. In seconds, or with a unit, such as `500ms`; 0 reports none. A report has the method, scheme, host and path \
-of the request, the address of its client and the time of each phase, but no query string.",
+In seconds, or with a unit, such as `500ms`; with 0, no request is slow. The [status](status.md) of the server marks requests under way \
+that came longer ago, and counts those that took longer until they ended, the time in queues included.
+
+With `WSGITelemetryService`, a request is reported once it has run for so long since a worker has taken it: with each sample while it \
+runs, and once when it has ended. A report has the method, scheme, host and path of the request, the address of its client and the time \
+of each phase, but no query string.",
     support: Support::Supported,
     effect: Effect::One(slow_requests),
 };

@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use bridge::Times;
 use httpd::{Request, Status};
-use wsgi_core::ledger::{Cause, EndedRequest, GroupRow, Ledger, Method, Phase, Place, RequestFacts, SlotRow};
+use wsgi_core::ledger::{
+    Cause, EndedRequest, GroupRow, Ledger, Method, More, Phase, Place, RequestFacts, SlotRow,
+};
 
 use super::{CHILD, ChildLedger};
 use crate::daemon::{self, Target};
@@ -278,6 +280,9 @@ impl<'r> Entry<'r> {
         };
         let duration = now.saturating_sub(open.start) / 1000;
         open.group.count_ended(ledger, shard, open.method, status, duration);
+        if duration >= open.child.slow_after {
+            open.group.count_more(ledger, shard, More::Slow, 1);
+        }
         let Some(slot) = open.slot.get() else { return };
         // A process may say what it likes, but no part takes longer than the whole.
         let part = |micros: u64| micros.min(duration);

@@ -75,7 +75,10 @@ pub(super) fn arrange(
     let diagnostics = config::diagnostics(server).into_iter();
     let warnings = diagnostics.filter(|diagnostic| diagnostic.severity == Severity::Warning);
     let mut layout = Layout {
-        server: self::server(info, started),
+        server: snapshot::Server {
+            slow_after: global.telemetry.slow_requests.unwrap_or(0.0),
+            ..self::server(info, started)
+        },
         warnings: warnings.map(|diagnostic| diagnostic.to_string()).collect(),
         groups,
         uses_embedded: global.python_start() == PythonStart::AtChildStart,

@@ -118,6 +118,7 @@ fn facts(group: &Group, html: &mut Html) {
         (least, most) if least == most => format!("{most}, of {} threads", group.threads),
         (least, most) => format!("{least} to {most}, of {} threads", group.threads),
     };
+    let some = |count: u64| if count > 0 { figures::count(count) } else { String::new() };
     let facts = [
         ("Mode", if group.mode == Mode::Embedded { "embedded".to_owned() } else { "daemon".to_owned() }),
         ("Processes", processes),
@@ -125,6 +126,8 @@ fn facts(group: &Group, html: &mut Html) {
         ("User", group.user.clone()),
         ("Virtual host", group.virtual_host.clone()),
         ("Scripts", group.scripts.join(", ")),
+        ("Slow requests so far", some(group.slow_requests)),
+        ("Stuck requests so far", some(group.stuck_requests)),
     ];
     write_html!(html, "<dl class=\"facts\">");
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {

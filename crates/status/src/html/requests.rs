@@ -10,8 +10,11 @@ use crate::snapshot::{Group, Phase, Request};
 const MOST: usize = 30;
 const MOST_FILTERED: usize = 300;
 
-/// The age, in seconds, from which a request stands out.
+/// The age, in seconds, from which a request stands out, unless the server says which are slow.
 const LONG: f64 = 10.0;
+
+/// The word for a request that is slow.
+const SLOW: &str = "slow";
 
 /// Writes the section of requests that are under way, the oldest first.
 pub(super) fn render(page: &Page<'_>, html: &mut Html) {
@@ -22,7 +25,10 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
         .flat_map(|group| group.requests.iter().map(move |request| (group, request)));
     let mut requests: Vec<_> = all
         .filter(|(group, request)| {
-            page.admits(&[title(group), &request.path, &request.virtual_host, &request.method, &request.id])
+            let mark = if request.slow { SLOW } else { "" };
+            let texts =
+                [title(group), &request.path, &request.virtual_host, &request.method, &request.id, mark];
+            page.admits(&texts)
         })
         .collect();
     let most = if page.needle.is_empty() { MOST } else { MOST_FILTERED };
@@ -39,14 +45,30 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
     }
     write_html!(
         html,
-        "<table role=\"table\" class=\"cards\"><caption>What each busy thread does, the oldest request first</caption><thead role=\"rowgroup\">\
+        "<table role=\"table\" class=\"cards\"><caption>What each busy thread does, the oldest request first"
+    );
+    let (slow_after, slow) =
+        (page.snapshot.server.slow_after, requests.iter().filter(|(_, it)| it.slow).count());
+    if slow > 0 {
+        write_html!(
+            html,
+            "; ",
+            (figures::count(slow as u64)),
+            " slow, of ",
+            (figures::time(slow_after)),
+            " or more"
+        );
+    }
+    write_html!(
+        html,
+        "</caption><thead role=\"rowgroup\">\
         <tr role=\"row\"><th role=\"columnheader\" scope=\"col\" class=\"n\">Age</th><th role=\"columnheader\" scope=\"col\">Request</th>\
         <th role=\"columnheader\" scope=\"col\">Phase</th><th role=\"columnheader\" scope=\"col\">Group</th>\
         <th role=\"columnheader\" scope=\"col\">Process</th><th role=\"columnheader\" scope=\"col\">Virtual host</th>\
         <th role=\"columnheader\" scope=\"col\">Log id</th></tr></thead><tbody role=\"rowgroup\">"
     );
     for (group, request) in requests.iter().take(most) {
-        row(group, request, html);
+        row(group, request, slow_after, html);
     }
     write_html!(html, "</tbody></table>");
     if let Some(more) = requests.len().checked_sub(most).filter(|more| *more > 0) {
@@ -63,8 +85,9 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
     write_html!(html, "</section>");
 }
 
-fn row(group: &Group, request: &Request, html: &mut Html) {
-    let long = if request.age >= LONG { " long" } else { "" };
+fn row(group: &Group, request: &Request, slow_after: f64, html: &mut Html) {
+    let is_long = if slow_after > 0.0 { request.slow } else { request.age >= LONG };
+    let long = if is_long { " long" } else { "" };
     let process = match (request.pid, request.slot) {
         (0, _) => "–".to_owned(),
         (pid, Some(slot)) => format!("{pid} (slot {slot})"),
@@ -79,6 +102,7 @@ fn row(group: &Group, request: &Request, html: &mut Html) {
         "\"><td role=\"cell\" data-label=\"Age\" class=\"n",
         (long),
         "\">",
+        (if request.slow { format!("{SLOW}, ") } else { String::new() }),
         (figures::time(request.age)),
         "</td><td role=\"cell\" data-label=\"Request\" class=\"wide\"><code>",
         (&request.method),

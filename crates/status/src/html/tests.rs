@@ -137,6 +137,22 @@ fn requests_are_listed_the_oldest_first() {
 }
 
 #[test]
+fn slow_requests_have_a_mark_in_words() {
+    let request = |path: &str, slow| Request { path: path.to_owned(), age: 3.0, slow, ..Request::default() };
+    let mut group = group(0, 0);
+    group.slow_requests = 1_234;
+    group.requests = vec![request("/a", true), request("/b", false)];
+    let mut snapshot = snapshot(vec![group]);
+    snapshot.server.slow_after = 2.0;
+    let all = page(&snapshot, "");
+    assert!(all.contains("oldest request first; 1 slow, of 2.0 s or more</caption>"), "{all}");
+    assert_eq!((all.matches(">slow, 3.0 s<").count(), all.matches(">3.0 s<").count()), (1, 1), "{all}");
+    assert!(all.contains("<dt>Slow requests so far</dt><dd>1,234</dd>"), "{all}");
+    let filtered = page(&snapshot, "slow");
+    assert!(filtered.contains(" /a<") && !filtered.contains(" /b<"), "{filtered}");
+}
+
+#[test]
 fn the_policy_admits_the_page_alone() {
     let page = page(&snapshot(Vec::new()), "");
     assert!(policy("abc").contains("script-src 'nonce-abc'; style-src 'nonce-abc'"));

@@ -36,6 +36,7 @@ mod routing;
 mod scripts;
 mod server_metrics;
 mod shrinking;
+mod slow;
 mod soak;
 mod spooling;
 mod start_response;
@@ -88,6 +89,7 @@ const TABLES: &[&[Test]] = &[
     soak::TESTS,
     spooling::TESTS,
     start_response::TESTS,
+    slow::TESTS,
     status::TESTS,
     stuck::TESTS,
     status::page::TESTS,
