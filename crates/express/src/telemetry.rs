@@ -7,6 +7,7 @@ use minijinja::{Value, context};
 
 use crate::account::{Access, Account};
 use crate::failure::Failure;
+use crate::files::SERVER_STATUS;
 use crate::parse::Parsed;
 use crate::python::Python;
 use crate::quote::display;
@@ -104,9 +105,9 @@ impl Telemetry {
             ));
         }
         let slow = parsed.float(&SLOW_REQUESTS);
-        if slow.is_some() && socket.is_none() {
+        if slow.is_some() && socket.is_none() && !parsed.has(&SERVER_STATUS) {
             return Err(Failure::usage(
-                "option --slow-requests: nothing is reported without --telemetry-service or --enable-telemetry",
+                "option --slow-requests: nothing shows them without --server-status, --telemetry-service or --enable-telemetry",
             ));
         }
         Ok(Self {
@@ -310,7 +311,7 @@ mod tests {
             (&["--telemetry-service", "unix:/s", "--telemetry-interval", "0.4"], "--telemetry-interval"),
             (&["--telemetry-service", "unix:/s", "--slow-requests", "-1"], "--slow-requests"),
             (&["--telemetry-service", "unix:/s", "--slow-requests", "nan"], "--slow-requests"),
-            (&["--slow-requests", "1"], "--telemetry-service"),
+            (&["--slow-requests", "1"], "--server-status"),
             (&["--telemetry-options", "All \"x"], "--telemetry-options"),
             (&["--telemetry-options", ""], "--telemetry-options"),
             (&["--telemetry-ui-port", "0"], "--telemetry-ui-port"),
@@ -321,6 +322,7 @@ mod tests {
             };
             assert!(text.contains(said), "{arguments:?}: {text}");
         }
+        assert!(telemetry(&["--slow-requests", "1", "--server-status"]).is_ok());
     }
 
     #[test]
