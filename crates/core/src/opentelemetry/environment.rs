@@ -49,11 +49,19 @@ impl Resolver<'_> {
         if !traces && !metrics {
             return None;
         }
+        self.check_unsupported();
         let batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1..=LARGEST_QUEUE.into());
         let queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 1..=LARGEST_QUEUE.into());
         let count =
             |number: Option<u64>, default| number.and_then(|it| u32::try_from(it).ok()).unwrap_or(default);
         let queue = count(queue, DEFAULT_QUEUE);
+        if let Some(batch) = batch.filter(|batch| *batch > queue.into()) {
+            self.ignore::<()>(
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+                &batch.to_string(),
+                &format!("at most OTEL_BSP_MAX_QUEUE_SIZE, {queue}, which counts instead"),
+            );
+        }
         let interval = self.settings.interval.or_else(|| self.milliseconds("OTEL_METRIC_EXPORT_INTERVAL"));
         let delay = self.milliseconds("OTEL_BSP_SCHEDULE_DELAY");
         let sampler = traces.then(|| self.sampler());
@@ -123,7 +131,10 @@ impl Resolver<'_> {
         match check_endpoint(&url) {
             Ok(()) => Some(url),
             Err(reason) => {
-                (self.warn)(format!("the variable {name} is ignored, which is '{url}': {reason}"));
+                // (There may be a key in it.)
+                (self.warn)(format!(
+                    "the variable {name} is ignored: {reason}. Without another one, the collector is {DEFAULT_ENDPOINT}"
+                ));
                 None
             }
         }
@@ -194,8 +205,44 @@ impl Resolver<'_> {
         pairs
     }
 
-    fn flag(&self, name: &str) -> bool {
-        self.variable(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    fn flag(&mut self, name: &str) -> bool {
+        let Some(text) = self.variable(name) else { return false };
+        let is_true = text.eq_ignore_ascii_case("true");
+        if !is_true && !text.eq_ignore_ascii_case("false") {
+            self.ignore::<()>(name, &text, "true or false");
+        }
+        is_true
+    }
+
+    /// Says of variables that would change what is sent, and are not supported, that they do not.
+    fn check_unsupported(&mut self) {
+        let supported = |name: &str, text: &str| match name {
+            "OTEL_PROPAGATORS" => text.split(',').any(|name| name.trim() == "tracecontext"),
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE" => text.eq_ignore_ascii_case("cumulative"),
+            _ => text.eq_ignore_ascii_case("explicit_bucket_histogram"),
+        };
+        for (name, expected) in [
+            ("OTEL_PROPAGATORS", "with tracecontext: traces are followed by traceparent only"),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                "cumulative: let the collector convert the metrics",
+            ),
+            ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
+        ] {
+            if let Some(text) = self.variable(name).filter(|text| !supported(name, text)) {
+                self.ignore::<()>(name, &text, expected);
+            }
+        }
+        for what in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+            for signal in [TRACES, METRICS] {
+                if let Some((name, _)) = self.of_signal(signal, what) {
+                    (self.warn)(format!(
+                        "the variable {name} is ignored: certificates of clients are not supported. Name a collector that takes \
+                         another key, by headers-file=, or one on this machine that passes on"
+                    ));
+                }
+            }
+        }
     }
 
     /// Returns whether the variable of a signal's exporter says that there is none.

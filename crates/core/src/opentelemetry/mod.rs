@@ -67,6 +67,14 @@ impl Settings {
         if !self.is_on {
             return None;
         }
-        environment::Resolver { settings: self, variable, warn }.resolve()
+        let mut said = Vec::new();
+        let mut once = |text: String| {
+            // One variable may count for both signals.
+            if !said.contains(&text) {
+                said.push(text.clone());
+                warn(text);
+            }
+        };
+        environment::Resolver { settings: self, variable, warn: &mut once }.resolve()
     }
 }

@@ -164,11 +164,33 @@ fn values_that_mean_nothing_are_reported_and_ignored() {
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"),
         ("OTEL_BSP_SCHEDULE_DELAY", ""),
         ("OTEL_RESOURCE_ATTRIBUTES", "x"),
+        ("OTEL_SDK_DISABLED", "yes"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@127.0.0.1:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/?key=secret"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+        ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/etc/key.pem"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/etc/client.pem"),
     ] {
         let (resolved, warnings) = resolved(&on(), &[(name, value)]);
-        assert_eq!(resolved, Some(plan(&on(), &[])), "{name}={value}");
-        assert_eq!(warnings.is_empty(), value.is_empty(), "{name}={value}");
+        assert_eq!(warnings.len(), usize::from(!value.is_empty()), "{name}={value}: {warnings:?}");
         assert!(warnings.iter().all(|text| text.contains(name) && !text.contains("secret")), "{warnings:?}");
+        let usual = match name {
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" if value == "2049" => {
+                plan(&on(), &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048")])
+            }
+            _ => plan(&on(), &[]),
+        };
+        assert_eq!(resolved, Some(usual), "{name}={value}");
+    }
+    for supported in [
+        ("OTEL_SDK_DISABLED", "False"),
+        ("OTEL_PROPAGATORS", "tracecontext, baggage"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative"),
+    ] {
+        plan(&on(), &[supported]);
     }
     let (excluded, warnings) = resolved(&on(), &[("OTEL_TRACES_EXPORTER", "zipkin")]);
     assert!(excluded.unwrap().plan.traces.is_none() && warnings.len() == 1);
