@@ -8,14 +8,36 @@ use crate::proto::{
     Data, Gauge, Histogram, HistogramDataPoint, KeyValue, Metric, Number, NumberDataPoint, Sum, Temporality,
 };
 
+/// The metric with the time at which a process was started.
+const PROCESS_START: &str = "mod_wsgi.process.start_time";
+
 /// Returns the metrics of a server. They are of the time `now`, in nanoseconds since the epoch, as
 /// counted since `start`.
 pub(crate) fn of(snapshot: &Snapshot, start: u64, now: u64) -> Vec<Metric> {
     let mut points = Points { start, now, metrics: Vec::new(), metric: &metrics::METRICS[0] };
     metrics::write(snapshot, &mut points);
+    set_starts_of_processes(&mut points.metrics);
     // What is sent has to have points.
     points.metrics.retain(|metric| count(metric) > 0);
     points.metrics
+}
+
+/// Sets the time from which the counters of processes count: that of their start. They begin at 0
+/// again with the next process of a slot.
+fn set_starts_of_processes(metrics: &mut [Metric]) {
+    let starts = metrics.iter().find(|metric| metric.name == PROCESS_START);
+    let Some(Data::Gauge(starts)) = starts.and_then(|metric| metric.data.clone()) else { return };
+    for metric in metrics {
+        let Some(Data::Sum(sum)) = &mut metric.data else { continue };
+        // They come in the same order.
+        let mut starts = starts.data_points.iter().peekable();
+        for point in sum.data_points.iter_mut().filter(|point| point.start_time_unix_nano == 0) {
+            let start = starts.next_if(|start| start.attributes == point.attributes);
+            if let Some(Number::Double(seconds)) = start.and_then(|start| start.value.as_ref()) {
+                point.start_time_unix_nano = (seconds * 1e9) as u64;
+            }
+        }
+    }
 }
 
 /// Returns the number of points of a metric.
@@ -44,8 +66,8 @@ impl Points {
         metric.data.as_mut()
     }
 
-    /// Returns the time from which a number counts; 0 for one that counts nothing, or for as long as
-    /// a process lives, which is not known.
+    /// Returns the time from which a number counts; 0 for one that counts nothing, or of a process
+    /// (see [`set_starts_of_processes`]).
     fn start_of_numbers(&self) -> u64 {
         let is_of_process = self.metric.labels.contains(&"slot");
         if self.metric.kind == Kind::Gauge || is_of_process { 0 } else { self.start }
@@ -145,7 +167,14 @@ mod tests {
         let mut buckets = vec![0; BUCKETS];
         (buckets[0], buckets[BUCKETS - 1]) = (3, 1);
         let duration = status::Histogram { buckets, sum: 12.5 };
-        let process = Process { pid: 7, state: State::Serving, cpu: 1.5, bytes_out: 9, ..Process::default() };
+        let process = Process {
+            pid: 7,
+            state: State::Serving,
+            started: 0.5,
+            cpu: 1.5,
+            bytes_out: 9,
+            ..Process::default()
+        };
         let ended =
             |status_class| Ended { method: "GET".to_owned(), status_class, duration: duration.clone() };
         let shop = Group {
@@ -192,6 +221,7 @@ mod tests {
             panic!("{metrics:?}")
         };
         assert_eq!(sum.data_points[0].value, Some(Number::Double(1.5)));
+        assert_eq!(sum.data_points[0].start_time_unix_nano, 500_000_000, "since its process was started");
         let Some(Data::Gauge(gauge)) = &find(&metrics, "mod_wsgi.threads.busy").data else {
             panic!("{metrics:?}")
         };
