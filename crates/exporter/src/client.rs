@@ -35,6 +35,10 @@ const TRUSTED: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Headers that say how a message is sent: one of somebody else's would make it another message.
+const OWN_HEADERS: [&str; 5] =
+    ["Connection", "Content-Encoding", "Content-Length", "Content-Type", "Transfer-Encoding"];
+
 /// The client of one collector.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -70,6 +74,14 @@ impl Client {
             if !is_header(&name, &value) {
                 let text = format_args!(
                     "{OPENTELEMETRY_NOT_SET_UP}: a header of OTEL_EXPORTER_OTLP_HEADERS is no header of HTTP, and is not sent"
+                );
+                log::write(OPENTELEMETRY_NOT_SET_UP.level, text);
+                continue;
+            }
+            if let Some(own) = OWN_HEADERS.iter().find(|own| own.eq_ignore_ascii_case(&name)) {
+                let text = format_args!(
+                    "{OPENTELEMETRY_NOT_SET_UP}: the header {own} for a collector is ignored, since the exporter knows it. Take it out \
+                     of headers-file= or OTEL_EXPORTER_OTLP_HEADERS"
                 );
                 log::write(OPENTELEMETRY_NOT_SET_UP.level, text);
                 continue;
@@ -304,8 +316,12 @@ mod tests {
     #[test]
     fn a_later_header_replaces_one_with_the_same_name() {
         let text = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
-        let headers =
-            vec![(text("api-key"), text("a")), (text("other"), text("b")), (text("bad name"), text("c"))];
+        let headers = vec![
+            (text("api-key"), text("a")),
+            (text("other"), text("b")),
+            (text("bad name"), text("c")),
+            (text("content-length"), text("5")),
+        ];
         let collector = Collector { url: text("http://127.0.0.1:1/"), headers, ..Collector::default() };
         let client = Client::new(&collector, &[("API-Key".to_owned(), "d".to_owned())]);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
