@@ -165,7 +165,8 @@ fn version(home: Option<&[u8]>) -> String {
     };
     let home = Path::new(OsStr::from_bytes(python_home::prefix(home)));
     let file = python_home::environment(home).join("pyvenv.cfg");
-    let environment = std::fs::read(file).ok().map(|text| Environment::parse(&text));
+    // The user of the processes may have made anything of it.
+    let environment = os::file::read_small(&file).ok().map(|text| Environment::parse(&text));
     let programs = python_home::executables(home, environment.is_some());
     let of_environment = || environment?.version.map(|version| version.to_string());
     programs.iter().find_map(|program| of_program(program)).or_else(of_environment).unwrap_or_default()

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
         SecondPython
     ),
     on_one_mpm!(groups_can_have_virtual_environments, Daemon),
+    on_one_mpm!(a_python_home_does_not_hold_the_server_up, Daemon, Ours("descriptions of Pythons")),
 ];
 
 /// URL, line, and the group that it leads to.
@@ -242,5 +243,20 @@ fn groups_can_have_virtual_environments(setup: Setup) {
             assert!(text.starts_with("0 "), "{text}");
         });
         let _ = serving_process(server);
+    });
+}
+
+/// A group's user owns its environment, and can make anything of the files there.
+fn a_python_home_does_not_hold_the_server_up(setup: Setup) {
+    let group = "WSGIDaemonProcess other python-home=@ROOT@/environment\n\
+                 WSGIScriptAlias /other @ROOT@/apps/app.wsgi process-group=other";
+    serving(setup.file("environment/bin/keep", "").conf(group), "").run(|server, _| {
+        let environment = server.root().join("environment");
+        std::os::unix::fs::symlink("/usr/bin/python3", environment.join("bin/python3")).expect("a link");
+        nix::unistd::mkfifo(&environment.join("pyvenv.cfg"), nix::sys::stat::Mode::all()).expect("a pipe");
+        let old = serving_process(server);
+        server.graceful();
+        assert_ne!(serving_process(server), old);
+        assert_eq!(server.get("/run").expect(200), "ran");
     });
 }
