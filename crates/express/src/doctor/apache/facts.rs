@@ -314,7 +314,10 @@ impl<'c> Gathered<'c> {
                     self.application(host, &file, &url, &alias.options, place(&alias.position));
                 }
             }
-            let sections = host.sections.iter().flat_map(|section| {
+            for script in super::handlers::scripts(self.configuration, host) {
+                self.application(host, &script.file, &script.url, &script.options, script.place);
+            }
+            let sections = host.sections.iter().chain(&host.overrides).flat_map(|section| {
                 std::iter::once(&section.settings).chain(section.nested.iter().map(|nested| &nested.settings))
             });
             for settings in std::iter::once(&host.own.defaults).chain(sections) {
@@ -347,8 +350,11 @@ impl<'c> Gathered<'c> {
     fn hooks(&mut self) {
         let model = &self.configuration.model;
         let all = model.hosts.iter().flat_map(|host| {
-            let sections =
-                host.sections.iter().flat_map(|section| std::iter::once(section).chain(&section.nested));
+            let sections = host
+                .sections
+                .iter()
+                .chain(&host.overrides)
+                .flat_map(|section| std::iter::once(section).chain(&section.nested));
             std::iter::once(&host.own.defaults).chain(sections.map(|section| &section.settings))
         });
         for settings in all {
@@ -425,8 +431,11 @@ impl<'c> Gathered<'c> {
     fn place_of_script(&self, directive: &str, script: &[u8]) -> Option<Place> {
         let hosts = self.configuration.model.hosts.iter();
         let lines = hosts.flat_map(|host| {
-            let sections =
-                host.sections.iter().flat_map(|section| std::iter::once(section).chain(&section.nested));
+            let sections = host
+                .sections
+                .iter()
+                .chain(&host.overrides)
+                .flat_map(|section| std::iter::once(section).chain(&section.nested));
             host.lines.iter().chain(sections.flat_map(|section| &section.lines))
         });
         let mut lines = lines.filter(|line| line.is(directive));

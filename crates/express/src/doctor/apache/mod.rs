@@ -9,10 +9,12 @@ pub(super) mod checks;
 mod dump;
 mod elf;
 mod facts;
+mod handlers;
 mod line;
 mod macros;
 mod mapping;
 mod model;
+mod overrides;
 mod pattern;
 mod program;
 mod reader;
@@ -57,15 +59,20 @@ impl Configuration {
     /// Reads a configuration with all that belongs to it.
     pub(crate) fn read(file: &Path, apache: Option<&Apache>) -> Self {
         let launcher = apache.map(|apache| Launcher::new(apache, file));
-        let content = reader::read(file, &conditions(file, launcher.as_ref()));
+        let conditions = conditions(file, launcher.as_ref());
+        let mut content = reader::read(file, &conditions);
         let is_readable = !content.is_endless && !content.files.is_empty();
         let word = launcher.as_ref().filter(|_| is_readable).and_then(|launcher| launcher.ask(file));
         // Apache's own reading counts, as far as it has come to an end.
         let dumped =
             word.as_ref().filter(|word| word.complaint.is_none()).map(|word| dump::parse(&word.output));
         let is_dumped = dumped.as_ref().is_some_and(|lines| !lines.is_empty());
-        let lines: Vec<Line> = dumped.filter(|lines| !lines.is_empty()).unwrap_or(content.lines);
+        let own = std::mem::take(&mut content.lines);
+        let lines: Vec<Line> = dumped.filter(|lines| !lines.is_empty()).unwrap_or(own);
         let is_root = nix::unistd::geteuid().is_root() || file.metadata().is_ok_and(|data| data.uid() == 0);
+        let machine = Machine { is_root };
+        let read = |file: &Path| reader::read_override(file, &conditions, &content);
+        let model = Model::new(&lines, &machine).read_overrides(&machine, &content.root, &read);
         Self {
             file: file.to_owned(),
             root: content.root,
@@ -74,7 +81,7 @@ impl Configuration {
             modules: content.modules,
             problems: if is_dumped { Vec::new() } else { content.problems },
             is_readable,
-            model: Model::new(&lines, &Machine { is_root }),
+            model,
             is_root,
         }
     }

@@ -10,6 +10,7 @@ use wsgi_core::directive::{Directive, Scope, Target};
 
 use super::line::Line;
 use super::mapping::Mapping;
+use super::overrides::{self, Refusal};
 use super::section::{Kind, Section, applying};
 use super::system::{Known, Machine, compile};
 
@@ -21,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) global: Global,
     /// Lines of the module that are refused.
     pub(crate) refused: Vec<(String, Position)>,
+    /// Lines of files `.htaccess` that are.
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 /// The main server or a virtual host.
@@ -38,12 +41,14 @@ pub(crate) struct Host {
     pub(crate) own: ServerConfig,
     /// The same merged with those of the main server.
     pub(crate) merged: ServerConfig,
+    /// Its files `.htaccess`, outer directories first.
+    pub(crate) overrides: Vec<Section>,
 }
 
 impl Model {
     /// Finds the meaning of these lines. `machine` says whether Apache is started by root.
     pub(crate) fn new(lines: &[Line], machine: &Machine) -> Self {
-        let mut builder = Builder { machine, model: Self::default(), names: vec![None] };
+        let mut builder = Builder { machine, model: Self::default(), names: vec![None], is_htaccess: false };
         builder.model.hosts.push(Host::default());
         builder.server(lines, 0);
         let mut model = builder.model;
@@ -53,6 +58,41 @@ impl Model {
         }
         main[0].merged = ServerConfig::merged(&ServerConfig::default(), &main[0].own);
         model
+    }
+
+    /// Adds the files `.htaccess` that apply, which `read` reads; paths are relative to `root`.
+    pub(crate) fn read_overrides(
+        self,
+        machine: &Machine,
+        root: &Path,
+        read: &dyn Fn(&Path) -> Option<Vec<Line>>,
+    ) -> Self {
+        let names = self.hosts.iter().map(|host| host.name.clone()).collect();
+        let mut builder = Builder { machine, model: self, names, is_htaccess: true };
+        for index in 0..builder.model.hosts.len() {
+            let files = overrides::find(&builder.model, &builder.model.hosts[index], root, read);
+            for file in files {
+                let refused = builder.model.refused.len();
+                let section = builder.section(Section::of_directory(&file.directory), &file.lines, index);
+                builder.model.hosts[index].overrides.push(section);
+                let objections = builder.model.refused.split_off(refused).into_iter();
+                let directory = &file.directory;
+                let objections = objections.map(|(what, position)| Refusal {
+                    position,
+                    what,
+                    class: None,
+                    directory: directory.clone(),
+                    has_script: true,
+                });
+                for refusal in file.refusals.into_iter().chain(objections) {
+                    // Hosts may share a directory.
+                    if !builder.model.refusals.iter().any(|known| known.position == refusal.position) {
+                        builder.model.refusals.push(refusal);
+                    }
+                }
+            }
+        }
+        builder.model
     }
 
     pub(crate) fn main(&self) -> &Host {
@@ -105,7 +145,12 @@ impl Model {
         // A host's own list is one of those that live as long.
         let own =
             self.hosts.iter().find(|other| std::ptr::eq(*other, host)).map_or(&[][..], |host| &host.sections);
-        applying(inherited.iter().chain(own), directory, name, url)
+        let overrides = self
+            .hosts
+            .iter()
+            .find(|other| std::ptr::eq(*other, host))
+            .map_or(&[][..], |host| &host.overrides);
+        applying(inherited.iter().chain(own).chain(overrides), directory, name, url)
     }
 
     /// Returns what lines of the module in sections say about a file and a URL.
@@ -172,6 +217,8 @@ struct Builder<'b> {
     machine: &'b Machine,
     model: Model,
     names: Vec<Option<String>>,
+    /// The lines stand in `.htaccess`.
+    is_htaccess: bool,
 }
 
 impl Builder<'_> {
@@ -236,7 +283,7 @@ impl Builder<'_> {
             global: &mut self.model.global,
             server: &mut self.model.hosts[index].own,
             directory,
-            is_htaccess: false,
+            is_htaccess: self.is_htaccess,
             compile: &compile,
             system: self.machine,
             servers: &Known { here: id(index), names: &self.names },

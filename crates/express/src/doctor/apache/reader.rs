@@ -67,6 +67,9 @@ pub(crate) struct Content {
     pub(crate) problems: Vec<Problem>,
     /// Apache would read without end, or nearly.
     pub(crate) is_endless: bool,
+    /// Variables, and the names that `<IfModule>` knows, at the end.
+    defines: BTreeMap<Vec<u8>, Vec<u8>>,
+    known: BTreeSet<String>,
 }
 
 /// A reason why a part of the configuration was not read.
@@ -77,6 +80,20 @@ pub(crate) struct Problem {
     pub(crate) position: Option<Position>,
 }
 
+/// Reads a file `.htaccess`, with what is known once the configuration is read. `None` if there is none.
+pub(crate) fn read_override(file: &Path, conditions: &Conditions, content: &Content) -> Option<Vec<Line>> {
+    if !file.is_file() {
+        return None;
+    }
+    let mut reader = Reader::new(conditions);
+    reader.content.root.clone_from(&content.root);
+    reader.defines.clone_from(&content.defines);
+    reader.known.clone_from(&content.known);
+    let mut lines = Vec::new();
+    reader.file(file, None, 0, &mut lines);
+    Some(lines)
+}
+
 /// Reads a configuration.
 pub(crate) fn read(file: &Path, conditions: &Conditions) -> Content {
     let mut reader = Reader::new(conditions);
@@ -84,6 +101,8 @@ pub(crate) fn read(file: &Path, conditions: &Conditions) -> Content {
     let mut lines = Vec::new();
     reader.file(file, None, 0, &mut lines);
     reader.content.lines = lines;
+    reader.content.defines = reader.defines;
+    reader.content.known = reader.known;
     reader.content
 }
 

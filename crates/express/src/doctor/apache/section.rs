@@ -74,6 +74,17 @@ impl Section {
         })
     }
 
+    /// Returns the section of a directory without its content, as `.htaccess` in it is one.
+    pub(crate) fn of_directory(directory: &Path) -> Self {
+        Self {
+            kind: Kind::Directory,
+            subject: Subject::Path(directory.as_os_str().as_bytes().to_owned()),
+            lines: Vec::new(),
+            settings: DirectoryConfig::default(),
+            nested: Vec::new(),
+        }
+    }
+
     /// Returns the URL of a location, if it is no pattern.
     pub(crate) fn location(&self) -> Option<&[u8]> {
         match &self.subject {

@@ -3,6 +3,7 @@
 mod access;
 mod load;
 mod modules;
+mod overrides;
 mod ports;
 mod proxies;
 mod reading;
@@ -26,6 +27,8 @@ pub(crate) static TOPIC: Topic = Topic {
         modules::SEVERAL,
         modules::FOREIGN,
         access::CHECK,
+        overrides::REFUSED,
+        overrides::EXEC_CGI,
         urls::SHADOWED,
         urls::UNSERVED,
         urls::SLASHES,

@@ -9,6 +9,7 @@ use wsgi_core::words::display;
 use super::on;
 use crate::doctor::apache::Configuration;
 use crate::doctor::apache::authorization::{Access, access};
+use crate::doctor::apache::handlers::handler;
 use crate::doctor::apache::line::place;
 use crate::doctor::apache::mapping::{Kind, Mapping, taking};
 use crate::doctor::apache::model::{Host, document_root};
@@ -119,8 +120,6 @@ fn is_served(
     };
     let name = script.file_name().map(OsStr::as_bytes);
     let sections = configuration.model.sections(host, script.parent().unwrap_or(script), name, url);
-    let is_handled = sections
-        .iter()
-        .any(|section| section.lines.iter().any(|line| line.is("SetHandler") || line.is("AddHandler")));
+    let is_handled = handler(&configuration.model, host, &sections, name.unwrap_or_default()).is_some();
     is_reached && access(&sections) == Access::Open && !is_handled
 }

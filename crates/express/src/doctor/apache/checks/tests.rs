@@ -374,3 +374,117 @@ fn what_the_module_warns_of() {
     let found = site.of("syntax", refused);
     assert!(found[0].contains("httpd.conf:1: error: Invalid threads 'ten'"), "{found:?}");
 }
+
+/// The root of a host in which files may be scripts.
+const HANDLED: &str = "\
+DocumentRoot @/htdocs\n<Directory @/htdocs>\nAllowOverride FileInfo Options\nRequire all granted\n</Directory>\n";
+
+#[test]
+fn files_that_a_handler_makes_scripts() {
+    let site = Site::new(&["htdocs/a.wsgi", "htdocs/sub/b.py", "htdocs/sub/helpers.py", "htdocs/c.txt"]);
+    fs::write(site.path().join("htdocs/sub/helpers.py"), "x = 1\n").unwrap();
+    let scripts = |lines: &str| {
+        let file = site.path().join("httpd.conf");
+        fs::write(&file, lines.replace('@', &site.path().display().to_string())).unwrap();
+        let subject = subject(Configuration::read(&file, None));
+        let names = subject.applications.iter().map(|application| {
+            let file = application.entry.file().unwrap();
+            file.strip_prefix(site.path()).unwrap().display().to_string()
+        });
+        names.collect::<Vec<_>>()
+    };
+    let handlers = "<Directory @/htdocs>\nOptions +ExecCGI\nAddHandler wsgi-script .wsgi py\n</Directory>\n";
+    assert_eq!(scripts(HANDLED), [""; 0]);
+    assert_eq!(scripts(&format!("{HANDLED}{handlers}")), ["htdocs/a.wsgi", "htdocs/sub/b.py"]);
+    let removed = "<Directory @/htdocs/sub>\nRemoveHandler .py\n</Directory>\n";
+    assert_eq!(scripts(&format!("{HANDLED}{handlers}{removed}")), ["htdocs/a.wsgi"]);
+    let forced = "<Directory @/htdocs/sub>\n<Files b.py>\nSetHandler wsgi-script\n</Files>\n</Directory>\n";
+    assert_eq!(scripts(&format!("{HANDLED}{forced}")), ["htdocs/sub/b.py"]);
+    assert_eq!(scripts("WSGIScriptAlias /x/ @/htdocs/sub/\n"), ["htdocs/sub/b.py"]);
+
+    let without = handlers.replace("Options +ExecCGI\n", "");
+    check(
+        "exec-cgi",
+        &site,
+        &format!("{HANDLED}AddHandler wsgi-script .wsgi\n"),
+        6,
+        &["error: WSGI0134: the script ", "a.wsgi may not run", "Options +ExecCGI"],
+        &[&format!("{HANDLED}{handlers}"), HANDLED],
+    );
+    assert_eq!(site.of("exec-cgi", &format!("{HANDLED}{without}")).len(), 2);
+    // What is run is not shown, and what another handler is for is.
+    let alias = "WSGIScriptAlias /app @/htdocs/a.wsgi\n";
+    check(
+        "exposed-source",
+        &site,
+        &format!("{HANDLED}{alias}AddHandler cgi-script .cgi\n"),
+        1,
+        &["a.wsgi can be fetched"],
+        &[&format!("{HANDLED}{alias}{handlers}")],
+    );
+
+    // The same in `.htaccess`.
+    fs::write(site.path().join("htdocs/.htaccess"), "Options ExecCGI\nAddHandler wsgi-script .wsgi\n")
+        .unwrap();
+    assert_eq!(scripts(HANDLED), ["htdocs/a.wsgi"]);
+    assert_eq!(site.of("exec-cgi", HANDLED), [""; 0]);
+    assert_eq!(site.of("exposed-source", &format!("{HANDLED}{alias}")), [""; 0]);
+    assert_eq!(scripts(&HANDLED.replace("FileInfo Options", "None")), [""; 0]);
+}
+
+#[test]
+fn lines_of_htaccess_that_are_not_permitted() {
+    let site = Site::new(&["app/a.wsgi", "htdocs/sub/x"]);
+    let lines = |overrides: &str| {
+        format!(
+            "WSGIScriptAlias / @/app/a.wsgi\n<Directory @/app>\n{overrides}\nRequire all granted\n</Directory>\n"
+        )
+    };
+    let write = |file: &str, text: &str| fs::write(site.path().join(file), text).unwrap();
+    let found = |lines: &str| site.of("htaccess", lines);
+    write(
+        "app/.htaccess",
+        "# nothing\nSetEnv A 1\nRequire all granted\n<IfModule nonesuch.c>\nOptions None\n</IfModule>\n",
+    );
+    for sound in [
+        "",
+        "AllowOverride None",
+        "AllowOverride All",
+        "AllowOverride AuthConfig FileInfo",
+        "AllowOverrideList SetEnv Require",
+    ] {
+        assert_eq!(found(&lines(sound)), [""; 0], "{sound}");
+    }
+    let one = found(&lines("AllowOverride FileInfo"));
+    let place = site.path().join("app/.htaccess").display().to_string();
+    assert!(
+        one.len() == 1 && one[0].starts_with(&format!("{place}:3: error: Require is not allowed here")),
+        "{one:?}"
+    );
+    assert!(one[0].contains("AllowOverride AuthConfig"), "{one:?}");
+    assert_eq!(found(&lines("AllowOverride FileInfo Nonfatal=Override")), [""; 0]);
+
+    write(
+        "app/.htaccess",
+        "WSGIProcessGroup other\nWSGIApplicationGroup %{GLOBAL}\nAlias /x /y\nWSGIPassAuthorization Maybe\n",
+    );
+    let all = found(&lines("AllowOverride All"));
+    assert_eq!(all.len(), 4, "{all:?}");
+    fs::remove_file(site.path().join("app/.htaccess")).unwrap();
+
+    write("htdocs/sub/.htaccess", "Alias /x /y\n");
+    let served =
+        "DocumentRoot @/htdocs\n<Directory @/htdocs>\nAllowOverride All\nRequire all granted\n</Directory>\n";
+    let found = found(served);
+    assert!(found.len() == 1 && found[0].contains(".htaccess:1: warning: Alias"), "{found:?}");
+}
+
+#[test]
+fn settings_of_htaccess_count() {
+    let site = Site::new(&["app/a.wsgi"]);
+    let alias = "WSGIScriptAlias / @/app/a.wsgi\n<Directory @/app>\nAllowOverride All\nRequire all granted\n</Directory>\n";
+    fs::write(site.path().join("app/.htaccess"), "Require all denied\n").unwrap();
+    let denied = site.of("access-denied", alias);
+    assert!(denied.len() == 1 && denied[0].contains(".htaccess:1 denies"), "{denied:?}");
+    assert_eq!(site.of("access-denied", &alias.replace("Override All", "Override None")), [""; 0]);
+}
