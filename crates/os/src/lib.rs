@@ -7,6 +7,7 @@
 //! no safety, and an event type of our own would only repeat nix's.
 
 pub mod accounts;
+pub mod alternate_stack;
 pub mod clock;
 pub mod descriptors;
 pub mod exit;

@@ -132,6 +132,8 @@ pub(crate) fn add<T: Default + 'static>(
         unsafe { (*entries.get()).push(entry) };
     });
     crate::frames::add(interpreter, state);
+    // For the handlers of `faulthandler`.
+    os::alternate_stack::install();
     os::thread_exit::intercept(exit_begins);
     let key = KEY.get_or_init(|| {
         let mut key = 0;
@@ -206,6 +208,7 @@ extern "C" fn thread_ends(_: *mut c_void) {
     // A copy of the process has no other threads, which may hold any lock.
     if PROCESS.load(Ordering::Relaxed) == std::process::id() {
         let _ = catch_unwind(AssertUnwindSafe(end_thread));
+        os::alternate_stack::remove();
     }
     // SAFETY: this is a destructor of a key, which the thread runs at its end.
     unsafe { os::thread_exit::forget() };

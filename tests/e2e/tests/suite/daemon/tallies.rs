@@ -38,6 +38,9 @@ def application(environ, start_response):
         for _ in range(40):
             threading.Thread(target=wait, args=(10,), daemon=True).start()
         time.sleep(0.5)
+    if action == 'overflow':
+        # A parser that recurses without limit, in a thread that is not the main one.
+        ctypes.PyDLL(None).regcomp(ctypes.create_string_buffer(1000), b'(' * 1_000_000, 1)
     if action in ('among_many', 'begun'):
         os.write(2, b'begun')
         ctypes.string_at(0)
@@ -145,8 +148,9 @@ fn stacks_are_those_of_the_process_that_died(setup: Setup) {
     server.wait_log(mark, "Fatal Python error: Segmentation fault");
     signal(e2e::Process(pid), Signal::SIGKILL);
     assert_eq!(crash(pid).detail, "");
-    // The thread that died is the first of many, and is found behind a line that was only begun.
-    for action in ["begun", "among_many"] {
+    // The thread that died is the first of many, and is found behind a line that was only begun. If it has
+    // no stack left, it still says so.
+    for action in ["begun", "among_many", "overflow"] {
         let pid = serving_process(&server);
         let _ = server.get(&format!("/app/{action}")).expect(502);
         let detail = crash(pid).detail;
