@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use minijinja::{Value, context};
+use nix::fcntl::OFlag;
 
 use crate::container::CONTAINER;
 use crate::failure::Failure;
@@ -184,7 +186,10 @@ pub(crate) fn drain(parsed: &Parsed, is_drained: bool) -> Result<u8, Failure> {
     let file = Place::of(parsed, &FILE)?.root.join(DRAINED);
     let remedy = "run it as the user who has started the server";
     if is_drained {
-        fs::write(&file, "").map_err(|error| Failure::file("create", &file, &error, remedy))?;
+        // A link of whoever has the directory is not followed.
+        let mut options = fs::File::options();
+        options.write(true).create(true).custom_flags(OFlag::O_NOFOLLOW.bits());
+        options.open(&file).map_err(|error| Failure::file("create", &file, &error, remedy))?;
         say("drained: health checks fail until 'mod_wsgi-express undrain'\n")?;
     } else {
         match fs::remove_file(&file) {
@@ -206,6 +211,22 @@ mod tests {
     fn health(arguments: &[&str]) -> Result<Health, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Health::new(&parse(&options::server(), arguments).unwrap())
+    }
+
+    #[test]
+    fn links_to_files_of_others_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path(FILE.name), "127.0.0.1:1\n/-\n").unwrap();
+        fs::write(path("precious"), "text").unwrap();
+        std::os::unix::fs::symlink(path("precious"), path(DRAINED)).unwrap();
+        let arguments = vec!["--server-root".to_owned(), directory.path().display().to_string()];
+        let parsed = parse(&drain_options(), arguments).unwrap();
+        assert!(drain(&parsed, true).is_err());
+        assert_eq!(fs::read_to_string(path("precious")).unwrap(), "text");
+        drain(&parsed, false).unwrap();
+        drain(&parsed, true).unwrap();
+        assert!(path(DRAINED).symlink_metadata().unwrap().is_file() && path("precious").exists());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Questions to a server about itself, by HTTP.
 
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::failure::Failure;
 use crate::general;
 use crate::parse::Parsed;
+use crate::server_root;
 use crate::settings::{self, default_root};
 use crate::values::{absolute, port};
 
@@ -42,15 +42,26 @@ impl Place {
     /// # Errors
     /// There is none, or it does not answer such questions.
     pub(crate) fn of(parsed: &Parsed, place: &PlaceFile) -> Result<Self, Failure> {
-        let root = match parsed.text(&general::SERVER_ROOT) {
-            Some(directory) => absolute(directory)?,
-            None => default_root(
-                parsed.text(&general::HOST).unwrap_or("localhost"),
-                port(parsed, &general::PORT, 8000),
-            ),
-        };
+        match parsed.text(&general::SERVER_ROOT) {
+            Some(directory) => Self::in_root(absolute(directory)?, place),
+            None => {
+                let host = parsed.text(&general::HOST).unwrap_or("localhost");
+                Self::in_default_root(default_root(host, port(parsed, &general::PORT, 8000)), place)
+            }
+        }
+    }
+
+    /// Returns the server of a root in a directory where anybody could have made it.
+    fn in_default_root(root: PathBuf, place: &PlaceFile) -> Result<Self, Failure> {
+        if root.symlink_metadata().is_ok() {
+            server_root::inspect(&root, true)?;
+        }
+        Self::in_root(root, place)
+    }
+
+    fn in_root(root: PathBuf, place: &PlaceFile) -> Result<Self, Failure> {
         let file = root.join(place.name);
-        let text = fs::read_to_string(&file).map_err(|error| {
+        let text = os::file::read_small(&file).map_err(|error| {
             Failure::file(
                 "read",
                 &file,
@@ -58,6 +69,7 @@ impl Place {
                 "name the server as it was started, by --server-root, or --host and --port",
             )
         })?;
+        let text = String::from_utf8_lossy(&text);
         let mut lines = text.lines();
         let (Some(address), Some(path)) = (lines.next(), lines.next()) else {
             return Err(Failure::machine(format!("the server of {} {}", root.display(), place.lacks)));
@@ -167,6 +179,10 @@ fn connect(addresses: impl Iterator<Item = SocketAddr>, patience: Duration) -> i
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -176,6 +192,34 @@ mod tests {
         let place = Place::at(&format!("http://{address}/-/live")).unwrap();
         let error = request(&place, Duration::from_millis(20), 64).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    const FILE: PlaceFile = PlaceFile { name: "status", lacks: "does not show its status" };
+
+    #[test]
+    fn what_others_have_made_is_no_server_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("status"), "127.0.0.1:1\n/wsgi-status\n").unwrap();
+        let of = |root: &Path| Place::in_default_root(root.to_owned(), &FILE).map(|place| place.path);
+        assert_eq!(of(&root).unwrap(), "/wsgi-status");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        assert!(of(&link).unwrap_err().to_string().contains("not a directory"));
+        assert_eq!(Place::in_root(link, &FILE).unwrap().path, "/wsgi-status", "it was named");
+        std::fs::set_permissions(&root, Permissions::from_mode(0o777)).unwrap();
+        assert!(of(&root).unwrap_err().to_string().contains("others may write"));
+        let none = of(&directory.path().join("none")).unwrap_err().to_string();
+        assert!(none.contains("name the server as it was started"), "{none}");
+    }
+
+    #[test]
+    fn nothing_waits_for_a_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&directory.path().join("status"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Place::in_root(directory.path().to_owned(), &FILE).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
     }
 
     #[test]

@@ -109,7 +109,11 @@ impl ServerRoot {
     }
 }
 
-fn inspect(path: &Path, predictable: bool) -> Result<(), Failure> {
+/// Accepts a server root that is this user's alone; `predictable` if anybody could have made it.
+///
+/// # Errors
+/// It is another one's, or others may write to it.
+pub(crate) fn inspect(path: &Path, predictable: bool) -> Result<(), Failure> {
     // A link in a directory that others may write to could be anybody's.
     let metadata = if predictable { path.symlink_metadata() } else { path.metadata() };
     let metadata = metadata.map_err(|error| Failure::file("use the server root", path, &error, REMEDY))?;
