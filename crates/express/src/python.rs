@@ -123,6 +123,9 @@ impl Candidates {
                 Some((environment.join("bin/python"), OWN.to_owned()))
             });
         if let Some((executable, origin)) = named {
+            if executable.is_dir() {
+                return Err(is_directory(&executable, &origin));
+            }
             return probe(account, &executable, origin.clone()).map_err(|reason| {
                 Failure::machine(format!(
                     "cannot use the Python of {origin}, {}, as {}: {reason}; name one that this account can execute with \
@@ -174,6 +177,17 @@ impl Candidates {
         }
         std::path::absolute(python).unwrap_or_else(|_| python.to_owned())
     }
+}
+
+/// Returns the failure of a Python that is named by a directory.
+fn is_directory(directory: &Path, origin: &str) -> Failure {
+    let programs = ["bin/python", "bin/python3", "python3"].map(|program| directory.join(program));
+    let likely = programs.iter().find(|program| program.is_file()).unwrap_or(&programs[0]);
+    Failure::machine(format!(
+        "cannot use the Python of {origin}, {}: it is a directory; name the executable, such as {}, with --python",
+        directory.display(),
+        likely.display()
+    ))
 }
 
 /// Returns the path that a program was called by, if it was called by a path.
@@ -411,6 +425,21 @@ mod tests {
         assert_eq!(python.program, Path::new("/opt/bin/python"));
         candidates.option = None;
         assert_eq!(candidates.choose(&account()).unwrap().version, "3.12.2");
+    }
+
+    #[test]
+    fn a_directory_is_told_from_an_executable() {
+        let directory = tempfile::tempdir().unwrap();
+        let option = Some(directory.path().to_owned());
+        let candidates = Candidates { option, ..Candidates::default() };
+        let failure = candidates.choose(&account()).unwrap_err().to_string();
+        let text = format!("{}: it is a directory; name the executable", directory.path().display());
+        assert!(failure.contains(&text) && failure.contains("--python"), "{failure}");
+        assert!(!failure.contains("denied"), "{failure}");
+        fs::create_dir(directory.path().join("bin")).unwrap();
+        let python = fake(&directory.path().join("bin"), "3.11.1", "shared");
+        let failure = candidates.choose(&account()).unwrap_err().to_string();
+        assert!(failure.contains(&format!("such as {}", python.display())), "{failure}");
     }
 
     #[test]
