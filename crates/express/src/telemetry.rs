@@ -38,7 +38,7 @@ section! {
         "Seconds between two reports, at least 0.5.")
         .default("1.0");
     SLOW_REQUESTS = Spec::float("--slow-requests",
-        "Seconds from which on a request is reported as a slow one.")
+        "Seconds from which on a request is slow: it is reported, and marked with --server-status.")
         .default("never");
     TELEMETRY_OPTIONS = Spec::text("--telemetry-options", &["FLAGS"],
         "What else is reported, as WSGITelemetryOptions takes it, such as +CaptureUserAgent.").repeated();
