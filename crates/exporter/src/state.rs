@@ -12,7 +12,7 @@ use wsgi_core::wire::board;
 /// More than any layout.
 const LONGEST_LAYOUT: u64 = 1 << 28;
 
-/// What the state is read from.
+/// The memory from which the state is read.
 #[derive(Debug)]
 pub(crate) struct ServerState {
     layout: Layout,

@@ -33,7 +33,7 @@ use crate::{child, daemon, log};
 /// The size of the buffer of spans that are on their way, in bytes. (The system may allow less.)
 const BUFFER: usize = 1 << 20;
 
-/// What a generation needs for OpenTelemetry.
+/// The parts of a generation for OpenTelemetry.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     /// The exporter's configuration.

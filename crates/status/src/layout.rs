@@ -1,4 +1,4 @@
-//! What a server consists of, as its configuration says: the names of what is counted, and where in
+//! The parts of a server, as its configuration says: the names of what is counted, and where in
 //! the ledger and on the board it is counted.
 //!
 //! Apache's parent makes it for each reading of the configuration. Its children have it by
@@ -11,7 +11,7 @@ use wsgi_core::tallies::TallyRow;
 
 use crate::snapshot::{Mode, Server};
 
-/// What a server consists of.
+/// The parts of a server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
     /// The server as a whole.

@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// Where metrics are written to.
+/// The destination of metrics.
 pub trait Sink {
     /// Begins the values of a metric, which follow until the next one begins.
     fn family(&mut self, metric: &'static Metric);

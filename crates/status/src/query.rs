@@ -1,6 +1,6 @@
 //! The query of a URL of the status handler.
 
-/// What a query asks for.
+/// The query of a request for the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     /// `format=`, if it is there.

@@ -1,4 +1,4 @@
-//! What the runners of slots, pools, templates and the exporter share.
+//! The context that the runners of slots, pools, templates and the exporter share.
 
 use std::cell::RefCell;
 use std::ffi::CString;

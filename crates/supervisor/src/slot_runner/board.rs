@@ -1,4 +1,4 @@
-//! What a slot shows on the board.
+//! The entries of a slot on the board.
 
 use nix::sys::epoll::EpollFlags;
 use os::process::Exit;

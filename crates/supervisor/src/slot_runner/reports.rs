@@ -1,4 +1,4 @@
-//! What the processes of a slot report, and their ends.
+//! The reports of a slot's processes, and their ends.
 
 use std::io;
 
