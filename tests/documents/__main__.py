@@ -11,6 +11,7 @@ import collections
 import concurrent.futures
 import glob
 import os
+import re
 import sys
 import time
 
@@ -87,6 +88,8 @@ def test_page(page, settings, references, apache):
                 counts[kind, block.language] += 1
             if block.kind == "not run":
                 reasons[block.detail] += 1
+                for target in set(re.findall(r"\bmake ([a-z-]+)", block.detail)) - references.targets:
+                    mistakes.append(f"{block.place}: the Makefile has no target {target}")
             try:
                 test_block(block, settings, sandbox, apache)
             except Mistake as mistake:

@@ -31,7 +31,7 @@ that matches wins: list longer paths first. The rest of the URL is appended to *
 | `callable-object=` | overrides `WSGICallableObject`; taken literally |
 | `pass-authorization=` | overrides `WSGIPassAuthorization` |
 
-If both groups are given and neither depends on the request, the script is loaded when the process starts. The process group \
+If both groups are given and neither depends on the request, the script is loaded when the process starts (those of a directory with their first request). The process group \
 must then be defined above this line.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| script_alias(target, line, false)),
