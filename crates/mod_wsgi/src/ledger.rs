@@ -135,6 +135,7 @@ pub(crate) fn for_reader() -> Option<(OwnedFd, Vec<u8>)> {
 /// Makes this child a user of the ledger, and claims a place of embedded mode for it.
 pub(crate) fn child_init() {
     CHILD.get_or_init(|| lock(&KEEPER).take().map(ChildLedger::new));
+    os::fork::watch_copies();
 }
 
 impl ChildLedger {
@@ -167,8 +168,11 @@ impl ChildLedger {
         }
     }
 
+    /// Returns the words. A copy of the child, which an application has forked, has none: its requests
+    /// are the child's, which counts them, and may end them first.
+    #[inline]
     fn ledger(&self) -> Ledger<'_> {
-        Ledger::new(self.words.as_slice())
+        Ledger::new(if os::fork::is_copy() { &[] } else { self.words.as_slice() })
     }
 
     /// Returns the row that this thread tries first for its requests.

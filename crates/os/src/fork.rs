@@ -1,6 +1,9 @@
-//! Forks of a process that makes others like itself, for its own parent to have as children.
+//! Forks: of a process that makes others like itself, for its own parent to have as children; and
+//! those that others make of this process, applications for instance.
 
 use std::io;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::c_int;
@@ -77,6 +80,33 @@ pub unsafe fn sibling() -> io::Result<Side> {
     }
 }
 
+/// Set in a copy of a process that watches for copies.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Makes copies of this process that `fork()` makes from now on know that they are copies.
+///
+/// # Panics
+/// There is no memory left.
+pub fn watch_copies() {
+    extern "C" fn note() {
+        IS_COPY.store(true, Ordering::Relaxed);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function may be called in a copy of any process: it stores a word. It stays
+        // where it is as long as this code is loaded, which the C library knows it by.
+        let result = unsafe { libc::pthread_atfork(None, None, Some(note)) };
+        assert_eq!(result, 0, "no memory for a function to call after forks");
+    });
+}
+
+/// Returns whether this process is a copy of one that has [watched](watch_copies).
+#[must_use]
+#[inline]
+pub fn is_copy() -> bool {
+    IS_COPY.load(Ordering::Relaxed)
+}
+
 /// Waits until the process in between has ended, and binds this one to its new parent.
 fn settle(between: c_int, parent: c_int) -> io::Result<()> {
     let end = Instant::now() + LONGEST;
@@ -111,6 +141,23 @@ mod tests {
             }
             pid => Child::open(pid).unwrap().wait().unwrap(),
         }
+    }
+
+    #[test]
+    fn copies_know_what_they_are() {
+        let exit = in_reaper(|| {
+            watch_copies();
+            watch_copies();
+            let of_original = is_copy();
+            // SAFETY: the copy ends at once.
+            match unsafe { libc::fork() } {
+                0 => crate::exit::now(i32::from(!is_copy())),
+                pid => {
+                    !of_original && !is_copy() && Child::open(pid).unwrap().wait().unwrap() == Exit::Status(0)
+                }
+            }
+        });
+        assert_eq!(exit, Exit::Status(0));
     }
 
     #[test]
