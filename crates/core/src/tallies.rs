@@ -3,12 +3,11 @@
 //!
 //! Supervisors write them, each for the slots of its generation; all processes of Apache may read
 //! them. Like the ledger, the file lives as long as the server: counters only grow, and a group gets
-//! its rows again after a restart ([`TallyDirectory`]).
+//! its rows again after a restart ([`TallyDirectory`]), unless another one has needed them.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use crate::ledger::{EventRing, Ledger, Read};
+use crate::ledger::{EventRing, GroupKey, Ledger, Read, Reading, Tenants};
 use crate::wire::Reason;
 
 /// The end of a process, or of an attempt to have one.
@@ -86,6 +85,14 @@ impl TallyRow {
         }
     }
 
+    /// Sets all counts to 0.
+    pub fn clear(self, words: Ledger<'_>) {
+        let start = self.0 as usize;
+        (start..start + ROW).filter_map(|index| words.word(index)).for_each(|word| {
+            word.store(0, Ordering::Relaxed);
+        });
+    }
+
     /// Returns what was counted, without what never happened.
     #[must_use]
     pub fn tallies(self, read: Read<'_>) -> Tallies {
@@ -112,27 +119,50 @@ pub fn words_for(rows: &[TallyRow]) -> usize {
 /// The rows that groups have. The parent keeps it for the life of the server.
 #[derive(Debug, Default)]
 pub struct TallyDirectory {
-    rows: HashMap<Box<[u8]>, Vec<TallyRow>>,
+    groups: Tenants<Vec<TallyRow>>,
+    /// Rows that nobody has, all 0.
+    free: Vec<TallyRow>,
     count: usize,
 }
 
 impl TallyDirectory {
-    /// Returns the rows of the slots of a group, which has so many now. Adds those that there are
-    /// not yet.
-    pub fn rows(&mut self, group: &[u8], slots: usize) -> &[TallyRow] {
-        let rows = self.rows.entry(group.into()).or_default();
-        for _ in rows.len()..slots {
-            let place = EventRing::WORDS + self.count * ROW;
-            rows.push(TallyRow(u32::try_from(place).unwrap_or(u32::MAX)));
-            self.count += 1;
+    /// Gives the groups that a reading of the configuration has rows for their slots. Returns those
+    /// that are to be cleared first ([`TallyRow::clear`]): groups that have gone had them.
+    #[must_use]
+    pub fn arrange(&mut self, groups: &[(GroupKey, usize)], reading: Reading) -> Vec<TallyRow> {
+        let missing = |rows: &Vec<TallyRow>, slots: usize| slots.saturating_sub(rows.len());
+        let needed: usize =
+            groups.iter().map(|(key, slots)| missing(&self.groups.admit(key, reading).rows, *slots)).sum();
+        let mut former = Vec::new();
+        while self.free.len() < needed
+            && let Some(rows) = self.groups.evict(reading)
+        {
+            former.extend_from_slice(&rows);
+            self.free.extend(rows);
         }
-        &rows[..slots]
+        for (key, slots) in groups {
+            let rows = &mut self.groups.admit(key, reading).rows;
+            for _ in 0..missing(rows, *slots) {
+                rows.push(self.free.pop().unwrap_or_else(|| {
+                    let place = EventRing::WORDS + self.count * ROW;
+                    self.count += 1;
+                    TallyRow(u32::try_from(place).unwrap_or(u32::MAX))
+                }));
+            }
+        }
+        former
     }
 
-    /// Returns the rows of slots beyond so many, which the group had before.
+    /// Returns the rows of a group: those of the slots that it has, then of those that it had.
     #[must_use]
-    pub fn former_rows(&self, group: &[u8], slots: usize) -> &[TallyRow] {
-        self.rows.get(group).and_then(|rows| rows.get(slots..)).unwrap_or_default()
+    pub fn rows(&self, key: &GroupKey) -> &[TallyRow] {
+        self.groups.get(key).map_or(&[], |tenant| &tenant.rows)
+    }
+
+    /// Returns the number by which events name a group; 0 if there is no such group.
+    #[must_use]
+    pub fn number(&self, key: &GroupKey) -> u64 {
+        self.groups.get(key).map_or(0, |tenant| tenant.number)
     }
 
     /// Returns the number of words that the events and all rows need.
@@ -148,10 +178,15 @@ mod tests {
 
     use super::*;
 
+    fn key(name: &str) -> GroupKey {
+        GroupKey { name: name.as_bytes().into(), ..GroupKey::default() }
+    }
+
     #[test]
     fn what_is_counted_is_read() {
         let mut directory = TallyDirectory::default();
-        let rows = directory.rows(b"shop", 2).to_vec();
+        assert!(directory.arrange(&[(key("shop"), 2)], Reading { number: 1, oldest: 1 }).is_empty());
+        let rows = directory.rows(&key("shop")).to_vec();
         let words: Vec<_> = (0..directory.words()).map(|_| AtomicU64::new(0)).collect();
         let words = Ledger::new(&words);
         let read = |index: usize| words.load(index);
@@ -172,22 +207,35 @@ mod tests {
         };
         assert_eq!(rows[1].tallies(&read), expected);
         assert_eq!(rows[0].tallies(&read), Tallies::default(), "of another slot");
+        rows[1].clear(words);
+        assert_eq!(rows[1].tallies(&read), Tallies::default());
     }
 
     #[test]
     fn rows_stay_over_restarts() {
         let mut directory = TallyDirectory::default();
-        let (a, b) = (directory.rows(b"a", 2).to_vec(), directory.rows(b"b", 1).to_vec());
+        let arrange = |directory: &mut TallyDirectory, groups: &[(&str, usize)], number, oldest| {
+            let groups: Vec<_> = groups.iter().map(|(name, slots)| (key(name), *slots)).collect();
+            directory.arrange(&groups, Reading { number, oldest })
+        };
+        assert!(arrange(&mut directory, &[("a", 2), ("b", 1)], 1, 1).is_empty());
+        let (a, b) = (directory.rows(&key("a")).to_vec(), directory.rows(&key("b")).to_vec());
         let words = directory.words();
-        assert_eq!(directory.rows(b"b", 1), b);
-        assert_eq!(directory.words(), words, "all is there");
-        let grown = directory.rows(b"a", 4).to_vec();
+        assert!(arrange(&mut directory, &[("b", 1)], 2, 1).is_empty());
+        assert_eq!((directory.rows(&key("b")), directory.words()), (&*b, words), "all is there");
+        assert!(arrange(&mut directory, &[("a", 4)], 3, 1).is_empty());
+        let grown = directory.rows(&key("a")).to_vec();
         assert_eq!((&grown[..2], directory.words() - words), (&*a, 2 * ROW));
         assert_eq!(words_for(&grown), directory.words());
         assert_eq!(words_for(&[]), EventRing::WORDS);
-        assert_eq!(directory.rows(b"a", 1), &a[..1]);
         let mut all: Vec<_> = grown.iter().chain(&b).map(|row| row.0 as usize).collect();
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= ROW) && all[0] >= EventRing::WORDS);
+        let words = directory.words();
+        assert_eq!(arrange(&mut directory, &[("a", 1), ("c", 1)], 4, 3), b, "nobody uses them");
+        assert_eq!((directory.rows(&key("c")), directory.rows(&key("b"))), (&*b, &[][..]));
+        assert_eq!((directory.rows(&key("a")), directory.words()), (&*grown, words));
+        let numbers = ["a", "b", "c"].map(|name| directory.number(&key(name)));
+        assert_eq!(numbers, [1, 0, 3], "each has its own");
     }
 }

@@ -196,7 +196,7 @@ unsafe extern "C" fn child_status<M: Module>(
 ) {
     let Some(hook) = M::CHILD_STATUS else { return };
     let status = match state {
-        sys::MPM_CHILD_STARTED => ChildStatus::Started,
+        sys::MPM_CHILD_STARTED => ChildStatus::Started(pid.cast_unsigned()),
         sys::MPM_CHILD_EXITED => ChildStatus::Ended(pid.cast_unsigned()),
         // One that still runs has lost its place in the scoreboard.
         _ => return,

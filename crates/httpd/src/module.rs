@@ -60,8 +60,8 @@ pub trait Module: ModuleDirectives {
 /// The news about a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStatus {
-    /// It has been started.
-    Started,
+    /// The process with this id has been started.
+    Started(u32),
     /// The process with this id has ended.
     Ended(u32),
 }

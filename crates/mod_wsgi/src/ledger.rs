@@ -101,7 +101,7 @@ impl Keeper {
         let mut directory = Directory::new(ledger::shards(processors));
         let started = os::clock::microseconds();
         let hosts = VirtualHosts::of(server);
-        let layout = layout::arrange(&mut directory, server, info, &hosts, started);
+        let layout = layout::arrange(&mut directory, Ledger::new(&[]), server, info, &hosts, started);
         let (file, words) = LongWords::create(c"mod_wsgi ledger", directory.words())?;
         Ok(Self { file, words, directory, started, layout: Arc::new(layout), hosts })
     }
@@ -109,7 +109,8 @@ impl Keeper {
     fn arrange(self, server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
         let Self { file, words, mut directory, started, .. } = self;
         let hosts = VirtualHosts::of(server);
-        let layout = layout::arrange(&mut directory, server, info, &hosts, started);
+        let ledger = Ledger::new(words.as_slice());
+        let layout = layout::arrange(&mut directory, ledger, server, info, &hosts, started);
         // (Without room, what lies beyond the end is not counted.)
         let words = words.grow(&file, directory.words()).unwrap_or_else(|(words, error)| {
             let text = format!(
@@ -180,6 +181,8 @@ impl ChildLedger {
     fn row(&self) -> usize {
         ROW.get().unwrap_or_else(|| {
             let row = self.first_row + self.threads.fetch_add(1, Ordering::Relaxed) as usize;
+            // (There may be any number of threads, one after the other.)
+            let row = row % ledger::count(&self.requests).max(1);
             ROW.set(Some(row));
             row
         })
@@ -242,6 +245,7 @@ fn record(kind: EventKind, text: &[u8], detail: &[u8]) {
         &LedgerEvent {
             time: now(),
             kind,
+            number: 0,
             group: Vec::new(),
             pid: child.process,
             text: text.to_vec(),
@@ -266,6 +270,8 @@ pub(crate) fn monitor() {
     for (index, sample) in samples {
         keeper.layout.groups[index].row().append(ledger, &sample);
     }
+    let slots = keeper.layout.groups.iter().flat_map(|group| group.slots().chain(group.former_slots()));
+    ledger::settle(keeper.directory.requests(), ledger, slots);
 }
 
 /// Clears what a child has left that has ended, in the parent: its place, and its requests, which are
@@ -277,23 +283,29 @@ pub(crate) fn child_ended(server: &Server, process: u32) {
     for place in &keeper.directory.embedded().slots {
         place.free(ledger, process);
     }
-    let parts = keeper.directory.requests().iter();
-    let lost: Vec<_> = parts.flat_map(|part| part.clear(ledger, process)).collect();
+    let lost = ledger::clear(keeper.directory.requests(), ledger, process);
     let mut of_embedded = Vec::new();
     for request in &lost {
-        let found = keeper.layout.groups.iter().find(|group| group.row().head == request.group);
-        // The group may have gone with a former configuration.
-        let name = found.map_or("a former process group", |group| group.name.as_str());
-        let is_embedded = request.group == keeper.directory.embedded().group.head;
-        let text = lost_request(process, if is_embedded { "embedded mode" } else { name }, request);
+        let embedded = keeper.directory.embedded().group;
+        let is_embedded = request.group == embedded.head;
+        // The configuration may have the group no longer.
+        let mut groups = keeper.directory.groups();
+        let (name, group) = if is_embedded {
+            ("embedded mode".into(), Some(embedded))
+        } else {
+            let found = groups.find(|(_, rows)| rows.group.head == request.group);
+            let name = found.map(|(key, _)| String::from_utf8_lossy(&key.name));
+            (name.unwrap_or_default(), found.map(|(_, rows)| rows.group))
+        };
+        let text = lost_request(process, &name, request);
         if httpd::is_stopping() {
             log::server(server, Level::Info, format!("{REQUEST_LOST}: {text}"));
         } else {
             log::server_message(server, REQUEST_LOST, &text);
         }
         let cause = if is_embedded { Cause::ProcessDied } else { Cause::ChildDied };
-        if let Some(group) = found {
-            group.row().count_rejected(ledger, 0, cause);
+        if let Some(group) = group {
+            group.count_rejected(ledger, 0, cause);
         }
         if is_embedded {
             of_embedded.push(text);
@@ -305,6 +317,7 @@ pub(crate) fn child_ended(server: &Server, process: u32) {
             &LedgerEvent {
                 time: now(),
                 kind: EventKind::Crash,
+                number: 0,
                 group: Vec::new(),
                 pid: process,
                 text: first.as_bytes().to_vec(),

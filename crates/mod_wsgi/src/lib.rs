@@ -20,6 +20,7 @@ mod installation;
 mod ledger;
 mod log;
 mod permits;
+mod readings;
 mod request_body;
 mod request_environment;
 mod request_facts;
@@ -104,6 +105,9 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
     config::review(server);
     permits::prepare(server, info);
     termination::prepare(server, info);
+    if info.is_starting() {
+        readings::begin();
+    }
     daemon::tallies::prepare(server, info);
     ledger::prepare(server, info);
     daemon::start(server, info)?;
@@ -119,10 +123,14 @@ fn monitor(_: &Server) {
 
 fn child_status(server: &Server, status: ChildStatus) {
     match status {
-        ChildStatus::Started => termination::child_started(server),
+        ChildStatus::Started(process) => {
+            readings::process_started(process);
+            termination::child_started(server);
+        }
         ChildStatus::Ended(process) => {
             permits::child_ended(process);
             ledger::child_ended(server, process);
+            readings::process_ended(process);
         }
     }
 }

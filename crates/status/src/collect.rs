@@ -106,6 +106,7 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
     let without_slot = views.iter().filter(|view| view.slot == 0).count() as u64;
     Group {
         name: layout.name.clone(),
+        number: layout.number,
         mode: layout.mode,
         virtual_host: layout.virtual_host.clone(),
         user: layout.user.clone(),
@@ -276,7 +277,13 @@ fn events(source: &Source<'_>) -> Vec<Event> {
     events.sort_by_key(|event| std::cmp::Reverse(event.time));
     let events = events.into_iter().map(|event| Event {
         time: seconds(event.time),
-        group: text(&event.group),
+        group: source
+            .layout
+            .groups
+            .iter()
+            .find(|group| group.number == event.number && event.number != 0)
+            .map_or_else(|| text(&event.group), |group| group.name.clone()),
+        group_number: event.number,
         kind: match event.kind {
             ledger::EventKind::Crash => EventKind::Crash,
             ledger::EventKind::FailedStart => EventKind::FailedStart,
@@ -346,9 +353,10 @@ fn seconds(microseconds: u64) -> f64 {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use wsgi_core::ledger::{Directory, EndedRequest, Ledger, Method, Place, RequestFacts, Wanted};
+    use wsgi_core::ledger::{Directory, EndedRequest, Ledger, Method, Place, RequestFacts};
 
     use super::*;
+    use crate::layout::arrange_for_tests;
     use crate::snapshot::Server;
 
     /// A server with embedded mode and a group of two slots with two threads each.
@@ -360,11 +368,11 @@ mod tests {
     impl Memory {
         fn new() -> Self {
             let mut directory = Directory::new(2);
-            directory.arrange(&Wanted { groups: &[(b"shop", 2)], places: 3, requests: 70 });
+            let key = arrange_for_tests(&mut directory, "shop", 2);
             let mut embedded = GroupLayout { mode: Mode::Embedded, threads: 25, ..GroupLayout::default() };
             embedded.place(directory.embedded(), 3);
             let mut shop = GroupLayout { name: "shop".to_owned(), threads: 2, ..GroupLayout::default() };
-            shop.place(directory.group(b"shop").expect("it was arranged"), 2);
+            shop.place(directory.group(&key).expect("it was arranged"), 2);
             let server = Server { pid: 7, ..Server::default() };
             let mut layout = Layout { server, groups: vec![embedded, shop], slots: 2, ..Layout::default() };
             layout.place(&directory);
@@ -409,8 +417,7 @@ mod tests {
             place.publish(self.ledger(), &facts, LedgerPhase::Queued);
             if let Some(slot) = slot.and_then(|slot| self.layout.groups[group].slots().nth(slot)) {
                 place.set_phase(self.ledger(), LedgerPhase::Running);
-                place.set_slot(self.ledger(), Some(slot));
-                slot.begin(self.ledger());
+                place.enter(self.ledger(), slot);
             }
         }
     }
@@ -476,8 +483,8 @@ mod tests {
             slot.count_ended(memory.ledger(), 1, &ended.with(Part::Queue, 7_000));
         }
         let mut directory = Directory::new(2);
-        directory.arrange(&Wanted { groups: &[(b"shop", 2)], places: 3, requests: 70 });
-        memory.layout.groups[1].place(directory.group(b"shop").expect("it was arranged"), 1);
+        let key = arrange_for_tests(&mut directory, "shop", 2);
+        memory.layout.groups[1].place(directory.group(&key).expect("it was arranged"), 1);
         let shop = memory.with(collect).groups.remove(0);
         let [only] = &shop.processes[..] else { panic!("{:?}", shop.processes) };
         assert_eq!((only.ended[1], only.bytes_in, only.bytes_out, only.times.queue.count()), (2, 8, 16, 2));
@@ -534,6 +541,7 @@ mod tests {
             &ledger::LedgerEvent {
                 time: 5_000_000,
                 kind: ledger::EventKind::Crash,
+                number: 0,
                 group: Vec::new(),
                 pid: 33,
                 text: b"text".to_vec(),

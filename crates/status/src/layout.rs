@@ -39,6 +39,8 @@ pub struct Layout {
 pub struct GroupLayout {
     /// Its name; empty for embedded mode.
     pub name: String,
+    /// The number by which events name it; 0 for embedded mode.
+    pub number: u64,
     /// Its mode.
     pub mode: Mode,
     /// The virtual host that has defined it, as `name:port`; empty for the main server.
@@ -137,18 +139,32 @@ impl GroupLayout {
     }
 }
 
+/// Gives a group rows in a directory with three places of children.
+#[cfg(test)]
+pub(crate) fn arrange_for_tests(
+    directory: &mut Directory,
+    name: &str,
+    slots: usize,
+) -> wsgi_core::ledger::GroupKey {
+    use wsgi_core::ledger::{GroupKey, Ledger, Reading, Wanted};
+
+    let key = GroupKey { name: name.as_bytes().into(), ..GroupKey::default() };
+    let groups = [(key.clone(), slots)];
+    let reading = Reading { number: 1, oldest: 1 };
+    directory.arrange(&Wanted { groups: &groups, places: 3, requests: 70, reading }, Ledger::new(&[]));
+    key
+}
+
 #[cfg(test)]
 mod tests {
-    use wsgi_core::ledger::Wanted;
-
     use super::*;
 
     #[test]
     fn a_layout_comes_back() {
         let mut directory = Directory::new(2);
-        directory.arrange(&Wanted { groups: &[(b"shop", 3)], places: 4, requests: 10 });
+        let key = arrange_for_tests(&mut directory, "shop", 3);
         let mut group = GroupLayout { name: "shop".to_owned(), ..GroupLayout::default() };
-        group.place(directory.group(b"shop").expect("it was arranged"), 2);
+        group.place(directory.group(&key).expect("it was arranged"), 2);
         let mut layout = Layout { groups: vec![group], ..Layout::default() };
         layout.place(&directory);
         assert_eq!(Layout::from_bytes(&layout.to_bytes()).expect("its own"), layout);

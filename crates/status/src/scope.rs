@@ -37,9 +37,10 @@ pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
         !group.requests.is_empty()
     });
     let own = snapshot.groups.iter().filter(|group| is_own(group, virtual_host));
-    let own: Vec<_> = own.map(|group| (group.name.as_str(), group.virtual_host.is_empty())).collect();
+    // (Not by name: another virtual host may have had a group of that name.)
+    let own: Vec<_> = own.map(|group| (group.number, group.virtual_host.is_empty())).collect();
     snapshot.events.retain(|event| {
-        let found = own.iter().find(|(name, _)| *name == event.group);
+        let found = own.iter().find(|(number, _)| *number == event.group_number && *number != 0);
         found.is_some_and(|(_, is_shared)| !(*is_shared && event.kind == EventKind::Stuck))
     });
 }
@@ -50,21 +51,27 @@ fn is_own(group: &Group, virtual_host: &str) -> bool {
 }
 
 fn are_together(one: &str, other: &str) -> bool {
-    one.is_empty() == other.is_empty() && owner(one) == owner(other)
+    owner(one) == owner(other)
 }
 
-/// Returns what virtual hosts that belong together have in common: their name, without the port.
-fn owner(virtual_host: &str) -> &str {
+/// Returns what virtual hosts that belong together have in common: the name, with the colon before
+/// the port; nothing for the main server.
+#[must_use]
+pub fn owner(virtual_host: &str) -> &str {
     if virtual_host.starts_with(UNNAMED) {
         return virtual_host;
     }
-    virtual_host.rsplit_once(':').map_or(virtual_host, |(name, _)| name)
+    virtual_host.rfind(':').map_or(virtual_host, |colon| &virtual_host[..=colon])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::snapshot::{Ended, Event, Process, Request, Server};
+
+    fn number(name: &str) -> u64 {
+        name.bytes().next().unwrap_or(0).into()
+    }
 
     fn group(name: &str, mode: Mode, virtual_host: &str) -> Group {
         let requests: &[&str] =
@@ -76,6 +83,7 @@ mod tests {
         };
         Group {
             name: name.to_owned(),
+            number: number(name),
             mode,
             virtual_host: virtual_host.to_owned(),
             user: "somebody".to_owned(),
@@ -89,9 +97,11 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let event = |group: &str| Event { group: group.to_owned(), ..Event::default() };
+        let event =
+            |group: &str| Event { group: group.to_owned(), group_number: number(group), ..Event::default() };
         let stuck = |group: &str| Event { kind: EventKind::Stuck, ..event(group) };
         let groups = ["", "shared", "a", "b", "gone"];
+        let of_another = Event { group_number: number("gone"), ..event("a") };
         Snapshot {
             server: Server { dropped_spans: 3, ..Server::default() },
             groups: vec![
@@ -100,7 +110,7 @@ mod tests {
                 group("a", Mode::Daemon, "a.test:443"),
                 group("b", Mode::Daemon, "b.test:80"),
             ],
-            events: [groups.map(event), groups.map(stuck)].concat(),
+            events: [&groups.map(event)[..], &groups.map(stuck), &[of_another]].concat(),
             warnings: vec!["of the server".to_owned()],
             ..Snapshot::default()
         }

@@ -78,6 +78,9 @@ pub enum Mode {
 pub struct Group {
     /// Its name; empty for embedded mode.
     pub name: String,
+    /// The number by which events name it; 0 for embedded mode. It is not rendered.
+    #[serde(skip)]
+    pub number: u64,
     /// Its mode.
     pub mode: Mode,
     /// The virtual host that has defined it, as `name:port`; empty for the main server.
@@ -337,6 +340,9 @@ pub struct Event {
     pub time: f64,
     /// The group; empty for embedded mode.
     pub group: String,
+    /// The number of the group, which no other one has, nor had. It is not rendered.
+    #[serde(skip)]
+    pub group_number: u64,
     /// The kind.
     pub kind: EventKind,
     /// The process; 0 if there is none.

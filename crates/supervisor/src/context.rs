@@ -16,7 +16,7 @@ use wsgi_core::ledger::EventKind;
 use wsgi_core::wire::launch::Group;
 
 use crate::log::{self, Level};
-use crate::record::Record;
+use crate::record::{Record, RecordedGroup};
 use crate::relay::Relay;
 use crate::template;
 use crate::token::Token;
@@ -71,6 +71,6 @@ impl Context {
 
     /// Records what happened to a process of a group.
     pub(crate) fn record(&self, group: usize, kind: EventKind, pid: i32, text: &[u8], detail: &[u8]) {
-        self.record.add(kind, &self.groups[group].daemon.name, pid, text, detail);
+        self.record.add(kind, &RecordedGroup::from(&self.groups[group]), pid, text, detail);
     }
 }

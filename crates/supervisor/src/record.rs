@@ -8,6 +8,7 @@ use std::sync::Arc;
 use os::shared::LongWords;
 use wsgi_core::ledger::{EventKind, Ledger, LedgerEvent};
 use wsgi_core::tallies::{self, Tally, TallyRow};
+use wsgi_core::wire::launch::Group;
 
 /// The record, if the server has one.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(crate) struct Record(Option<Shared>);
 pub(crate) struct PendingEvent {
     pub(crate) record: Arc<Record>,
     pub(crate) kind: EventKind,
-    pub(crate) group: Box<[u8]>,
+    pub(crate) group: RecordedGroup,
     pub(crate) pid: i32,
     pub(crate) text: String,
 }
@@ -28,6 +29,19 @@ impl PendingEvent {
     pub(crate) fn add(self, detail: &[u8]) {
         let detail: Vec<u8> = detail.iter().map(shown).collect();
         self.record.add(self.kind, &self.group, self.pid, self.text.as_bytes(), &detail);
+    }
+}
+
+/// The process group of an event.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordedGroup {
+    pub(crate) number: u64,
+    pub(crate) name: Box<[u8]>,
+}
+
+impl From<&Group> for RecordedGroup {
+    fn from(group: &Group) -> Self {
+        Self { number: group.number, name: group.daemon.name.clone() }
     }
 }
 
@@ -64,12 +78,13 @@ impl Record {
     }
 
     /// Adds an event.
-    pub(crate) fn add(&self, kind: EventKind, group: &[u8], pid: i32, text: &[u8], detail: &[u8]) {
+    pub(crate) fn add(&self, kind: EventKind, group: &RecordedGroup, pid: i32, text: &[u8], detail: &[u8]) {
         let Some(Shared { words, .. }) = &self.0 else { return };
         let event = LedgerEvent {
             time: u64::try_from(os::clock::microseconds()).unwrap_or(0),
             kind,
-            group: group.to_vec(),
+            number: group.number,
+            group: group.name.to_vec(),
             pid: u32::try_from(pid).unwrap_or(0),
             text: text.to_vec(),
             detail: detail.to_vec(),

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::log::Level;
 use crate::page::Page;
 use crate::process::{AbandonedProcess, Process, UnbornProcess};
-use crate::record::PendingEvent;
+use crate::record::{PendingEvent, RecordedGroup};
 use crate::relay;
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::template::{self, Request};
@@ -212,8 +212,8 @@ impl SlotRunner {
                 let text = self.cause.take().unwrap_or(text);
                 match self.output {
                     Some((output, exit)) if self.detail.is_empty() => {
-                        let (record, group) =
-                            (Arc::clone(&context.record), context.groups[self.group].daemon.name.clone());
+                        let record = Arc::clone(&context.record);
+                        let group = RecordedGroup::from(&context.groups[self.group]);
                         context.relay.record(output, exit, PendingEvent { record, kind, group, pid, text });
                     }
                     _ => context.record(self.group, kind, pid, text.as_bytes(), &self.detail),

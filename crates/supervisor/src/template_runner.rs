@@ -18,7 +18,7 @@ use crate::log::Level;
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{BATCH, FailedImport, Process};
 use crate::program::{self, Obstacle};
-use crate::record::PendingEvent;
+use crate::record::{PendingEvent, RecordedGroup};
 use crate::relay::Destination;
 use crate::template::{Action, Event, Number, Request, Template};
 use crate::token::Token;
@@ -243,8 +243,8 @@ impl TemplateRunner {
     fn record(&self, number: Number, kind: EventKind, text: String, context: &Context) {
         match (self.process(number), self.exit) {
             (Some(process), Some(exit)) => {
-                let (record, group) =
-                    (Arc::clone(&context.record), context.groups[self.group].daemon.name.clone());
+                let record = Arc::clone(&context.record);
+                let group = RecordedGroup::from(&context.groups[self.group]);
                 let event = PendingEvent { record, kind, group, pid: process.child.pid(), text };
                 context.relay.record(process.output, exit, event);
             }

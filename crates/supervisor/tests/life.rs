@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use os::process::Exit;
 use os::shared::LongWords;
 use support::{Server, group, is_alive, text, until};
-use wsgi_core::ledger::{EventKind, LONGEST_DETAIL};
+use wsgi_core::ledger::{EventKind, GroupKey, LONGEST_DETAIL, Reading};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::tallies::{Tallies, TallyDirectory};
 use wsgi_core::wire::board::{State, slot};
@@ -290,7 +290,11 @@ fn a_supervisor_names_what_it_lacks() {
 /// Returns a group whose slot has a row for tallies.
 fn counted(name: &str, directory: &mut TallyDirectory) -> Group {
     let mut group = group(name, &[]);
-    group.tallies = directory.rows(name.as_bytes(), 1).iter().map(|row| row.0).collect();
+    let key = GroupKey { name: name.as_bytes().into(), ..GroupKey::default() };
+    let former = directory.arrange(&[(key.clone(), 1)], Reading { number: 1, oldest: 1 });
+    assert!(former.is_empty());
+    group.number = directory.number(&key);
+    group.tallies = directory.rows(&key).iter().map(|row| row.0).collect();
     group
 }
 
@@ -315,7 +319,7 @@ fn what_becomes_of_processes_is_counted_and_recorded_beyond_the_supervisors_life
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::FailedReload, EventKind::Crash, EventKind::Crash]);
     let first = &events[2];
-    assert_eq!((&*first.group, first.pid), (&b"one"[..], pid as u32));
+    assert_eq!((first.number, &*first.group, first.pid), (1, &b"one"[..], pid as u32));
     let text = String::from_utf8_lossy(&first.text);
     assert!(text.starts_with(&format!("process {pid} has died: signal 11 (SIGSEGV)")), "{text}");
     kill(Pid::from_raw(third), Signal::SIGTERM).unwrap();

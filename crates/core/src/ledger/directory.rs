@@ -1,9 +1,8 @@
 //! The directory of a ledger: which rows belong to whom. The parent keeps it for the life of the
 //! server.
 
-use std::collections::HashMap;
-
-use super::{EventRing, GroupRow, RequestRows, SlotRow, align, group, slot};
+use super::tenants::Tenants;
+use super::{EventRing, GroupKey, GroupRow, Ledger, Reading, RequestRows, SlotRow, align, group, slot};
 
 /// The places of everything in a ledger.
 #[derive(Debug, Clone)]
@@ -12,7 +11,9 @@ pub struct Directory {
     /// The number of words that are in use.
     end: usize,
     embedded: GroupRows,
-    groups: HashMap<Box<[u8]>, GroupRows>,
+    groups: Tenants<GroupRows>,
+    /// Rows that nobody has, all 0.
+    free: FreeRows,
     requests: Vec<RequestRows>,
     events: EventRing,
 }
@@ -26,15 +27,23 @@ pub struct GroupRows {
     pub slots: Vec<SlotRow>,
 }
 
+#[derive(Debug, Clone, Default)]
+struct FreeRows {
+    groups: Vec<GroupRow>,
+    slots: Vec<SlotRow>,
+}
+
 /// The rows that a configuration needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The names of the process groups, and their numbers of slots.
-    pub groups: &'a [(&'a [u8], usize)],
+    /// The process groups, and their numbers of slots.
+    pub groups: &'a [(GroupKey, usize)],
     /// The number of Apache's children.
     pub places: usize,
     /// The number of requests under way.
     pub requests: usize,
+    /// The reading of the configuration.
+    pub reading: Reading,
 }
 
 /// The words at the beginning of a ledger that nobody uses: a place of 0 is none.
@@ -48,7 +57,8 @@ impl Directory {
             shards,
             end: RESERVED,
             embedded: GroupRows::default(),
-            groups: HashMap::new(),
+            groups: Tenants::default(),
+            free: FreeRows::default(),
             requests: Vec::new(),
             events: EventRing { start: 0 },
         };
@@ -58,48 +68,25 @@ impl Directory {
         directory
     }
 
-    /// Adds the rows that a configuration needs and that there are not yet. (Those of groups that have
-    /// gone stay, in case they come back.)
-    ///
-    /// Heads lie side by side, so that who reads them all touches little memory.
-    pub fn arrange(&mut self, wanted: &Wanted<'_>) {
-        let mut new = Vec::new();
-        for (name, _) in wanted.groups {
-            if !self.groups.contains_key(*name) {
-                let head = self.take(group::HEAD);
-                let rows = GroupRows { group: GroupRow { head, body: 0 }, slots: Vec::new() };
-                self.groups.insert((*name).into(), rows);
-                new.push(*name);
+    /// Adds the rows that a configuration needs and that there are not yet. Groups that have gone
+    /// keep theirs, in case they come back, until others need them; these are cleared in `ledger`.
+    pub fn arrange(&mut self, wanted: &Wanted<'_>, ledger: Ledger<'_>) {
+        let (mut groups, mut slots) = (0, wanted.places.saturating_sub(self.embedded.slots.len()));
+        for (key, count) in wanted.groups {
+            let rows = &self.groups.admit(key, wanted.reading).rows;
+            groups += usize::from(rows.group.head == 0);
+            slots += count.saturating_sub(rows.slots.len());
+        }
+        self.provide(groups, slots, wanted.reading, ledger);
+        let places = wanted.places.max(self.embedded.slots.len());
+        self.embedded.slots.resize_with(places, || self.free.slots.pop().unwrap_or_default());
+        for (key, count) in wanted.groups {
+            let rows = &mut self.groups.admit(key, wanted.reading).rows;
+            if rows.group.head == 0 {
+                rows.group = self.free.groups.pop().unwrap_or_default();
             }
-        }
-        let mut embedded = std::mem::take(&mut self.embedded);
-        let first_place = embedded.slots.len();
-        embedded.slots.resize_with(wanted.places.max(first_place), || self.slot_head());
-        let mut grown = Vec::new();
-        for (name, count) in wanted.groups {
-            let Some(mut rows) = self.groups.remove(*name) else { continue };
-            let before = rows.slots.len();
-            rows.slots.resize_with((*count).max(before), || self.slot_head());
-            grown.push((*name, before));
-            self.groups.insert((*name).into(), rows);
-        }
-        let body = group::body(self.shards);
-        for name in new {
-            let place = self.take(body);
-            if let Some(rows) = self.groups.get_mut(name) {
-                rows.group.body = place;
-            }
-        }
-        for row in &mut embedded.slots[first_place..] {
-            row.body = self.take(slot::body(self.shards));
-        }
-        self.embedded = embedded;
-        for (name, before) in grown {
-            let Some(mut rows) = self.groups.remove(name) else { continue };
-            for row in &mut rows.slots[before..] {
-                row.body = self.take(slot::body(self.shards));
-            }
-            self.groups.insert(name.into(), rows);
+            let slots = (*count).max(rows.slots.len());
+            rows.slots.resize_with(slots, || self.free.slots.pop().unwrap_or_default());
         }
         let more = wanted.requests.saturating_sub(self.requests.iter().map(|part| part.count).sum());
         if more > 0 {
@@ -108,6 +95,37 @@ impl Directory {
             let part = RequestRows { used, rows: self.take(rows), count: more };
             self.requests.push(part);
         }
+    }
+
+    /// Makes so many rows free, those of groups that have gone first.
+    ///
+    /// Heads lie side by side, so that who reads them all touches little memory.
+    fn provide(&mut self, groups: usize, slots: usize, reading: Reading, ledger: Ledger<'_>) {
+        while (self.free.groups.len() < groups || self.free.slots.len() < slots)
+            && let Some(rows) = self.groups.evict(reading)
+        {
+            if rows.group.head != 0 {
+                rows.group.clear(ledger, self.shards);
+                self.free.groups.push(rows.group);
+            }
+            rows.slots.iter().for_each(|row| row.clear(ledger, self.shards));
+            self.free.slots.extend(rows.slots);
+        }
+        let groups = groups.saturating_sub(self.free.groups.len());
+        let slots = slots.saturating_sub(self.free.slots.len());
+        let group_heads: Vec<_> = (0..groups).map(|_| self.take(group::HEAD)).collect();
+        let slot_heads: Vec<_> = (0..slots).map(|_| self.take(slot::HEAD)).collect();
+        for head in group_heads {
+            let body = self.take(group::body(self.shards));
+            self.free.groups.push(GroupRow { head, body });
+        }
+        for head in slot_heads {
+            let body = self.take(slot::body(self.shards));
+            self.free.slots.push(SlotRow { head, body });
+        }
+        // The first is taken first.
+        self.free.groups.sort_by_key(|row| std::cmp::Reverse(row.head));
+        self.free.slots.sort_by_key(|row| std::cmp::Reverse(row.head));
     }
 
     /// Returns the number of words that the ledger needs.
@@ -130,8 +148,13 @@ impl Directory {
 
     /// Returns the rows of a process group; perhaps more than it has slots now.
     #[must_use]
-    pub fn group(&self, name: &[u8]) -> Option<&GroupRows> {
-        self.groups.get(name)
+    pub fn group(&self, key: &GroupKey) -> Option<&GroupRows> {
+        self.groups.get(key).map(|tenant| &tenant.rows)
+    }
+
+    /// Returns the process groups that have rows, also those that have gone.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupKey, &GroupRows)> {
+        self.groups.iter()
     }
 
     /// Returns the rows of requests.
@@ -146,10 +169,6 @@ impl Directory {
         self.events
     }
 
-    fn slot_head(&mut self) -> SlotRow {
-        SlotRow { head: self.take(slot::HEAD), body: 0 }
-    }
-
     fn take(&mut self, words: usize) -> usize {
         let place = self.end;
         self.end += align(words);
@@ -159,21 +178,34 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::AtomicU64;
 
-    fn wanted<'a>(groups: &'a [(&'a [u8], usize)]) -> Wanted<'a> {
-        Wanted { groups, places: 4, requests: 100 }
+    use super::*;
+    use crate::ledger::{EndedRequest, Method};
+
+    fn key(name: &str) -> GroupKey {
+        GroupKey { name: name.as_bytes().into(), ..GroupKey::default() }
+    }
+
+    /// Arranges groups, given by their names and numbers of slots, for a reading.
+    fn arrange(directory: &mut Directory, groups: &[(&str, usize)], reading: (u64, u64), ledger: Ledger<'_>) {
+        let groups: Vec<_> = groups.iter().map(|(name, slots)| (key(name), *slots)).collect();
+        let reading = Reading { number: reading.0, oldest: reading.1 };
+        directory.arrange(&Wanted { groups: &groups, places: 4, requests: 100, reading }, ledger);
+        check(directory);
     }
 
     /// Returns the extents of all that there is.
     fn extents(directory: &Directory) -> Vec<(usize, usize)> {
         let shards = directory.shards;
         let mut all = vec![(directory.events.start, EventRing::WORDS)];
-        for rows in directory.groups.values().chain([&directory.embedded]) {
-            all.extend([(rows.group.head, group::HEAD), (rows.group.body, group::body(shards))]);
-            for row in &rows.slots {
-                all.extend([(row.head, slot::HEAD), (row.body, slot::body(shards))]);
-            }
+        let rows = directory.groups.iter().map(|(_, rows)| rows).chain([&directory.embedded]);
+        let (groups, slots): (Vec<_>, Vec<_>) = rows.map(|rows| (rows.group, rows.slots.clone())).unzip();
+        for row in groups.iter().chain(&directory.free.groups) {
+            all.extend([(row.head, group::HEAD), (row.body, group::body(shards))]);
+        }
+        for row in slots.iter().flatten().chain(&directory.free.slots) {
+            all.extend([(row.head, slot::HEAD), (row.body, slot::body(shards))]);
         }
         for part in &directory.requests {
             let (bits, rows) = RequestRows::words(part.count);
@@ -194,27 +226,70 @@ mod tests {
         assert!(start + length <= directory.words());
     }
 
+    const NO_WORDS: Ledger<'static> = Ledger::new(&[]);
+
     #[test]
     fn rows_do_not_overlap_and_stay_over_restarts() {
         let mut directory = Directory::new(3);
-        directory.arrange(&wanted(&[(b"a", 2), (b"b", 1)]));
-        check(&directory);
-        let (a, b, embedded) = (
-            directory.groups[&b"a"[..]].clone(),
-            directory.groups[&b"b"[..]].clone(),
-            directory.embedded.clone(),
-        );
+        arrange(&mut directory, &[("a", 2), ("b", 1)], (1, 1), NO_WORDS);
+        let rows = |directory: &Directory, name: &str| directory.group(&key(name)).cloned();
+        let (a, b) = (rows(&directory, "a").expect("rows"), rows(&directory, "b").expect("rows"));
+        let embedded = directory.embedded.clone();
         assert_eq!((a.slots.len(), b.slots.len(), embedded.slots.len()), (2, 1, 4));
         let words = directory.words();
-        directory.arrange(&wanted(&[(b"b", 1), (b"a", 1)]));
+        arrange(&mut directory, &[("b", 1), ("a", 1)], (2, 1), NO_WORDS);
         assert_eq!(directory.words(), words, "all is there");
-        directory.arrange(&Wanted { groups: &[(b"c", 1), (b"a", 5)], places: 9, requests: 160 });
+        let wanted = [(key("c"), 1), (key("a"), 5)];
+        let reading = Reading { number: 3, oldest: 1 };
+        directory.arrange(&Wanted { groups: &wanted, places: 9, requests: 160, reading }, NO_WORDS);
         check(&directory);
-        let grown = &directory.groups[&b"a"[..]];
+        let grown = rows(&directory, "a").expect("rows");
         assert_eq!((grown.group, &grown.slots[..2], grown.slots.len()), (a.group, &a.slots[..], 5));
-        assert_eq!(directory.group(b"b"), Some(&b), "it may come back");
+        assert_eq!(rows(&directory, "b"), Some(b), "it may come back");
         assert_eq!(directory.embedded().slots[..4], embedded.slots);
         assert_eq!(directory.requests().iter().map(|part| part.count).collect::<Vec<_>>(), [100, 60]);
-        assert_eq!(directory.group(b"d"), None);
+        assert_eq!(rows(&directory, "d"), None);
+    }
+
+    #[test]
+    fn a_group_of_another_host_has_rows_of_its_own() {
+        let mut directory = Directory::new(1);
+        let of_host = |host: &str| GroupKey { host: host.as_bytes().into(), ..key("a") };
+        for (number, host) in [(1, "one"), (2, "two")] {
+            let groups = [(of_host(host), 1)];
+            let reading = Reading { number, oldest: 1 };
+            directory.arrange(&Wanted { groups: &groups, places: 1, requests: 1, reading }, NO_WORDS);
+        }
+        check(&directory);
+        assert_ne!(directory.group(&of_host("one")), directory.group(&of_host("two")));
+    }
+
+    #[test]
+    fn rows_of_groups_that_have_gone_are_used_again_when_no_process_knows_them() {
+        let mut directory = Directory::new(2);
+        let words: Vec<_> = (0..200_000).map(|_| AtomicU64::new(0)).collect();
+        let ledger = Ledger::new(&words);
+        let read = |index: usize| ledger.load(index);
+        arrange(&mut directory, &[("a", 2)], (1, 1), ledger);
+        let a = directory.group(&key("a")).expect("rows").clone();
+        a.group.count_ended(ledger, 1, Method::Get, 200, 5);
+        a.slots[1].count_ended(ledger, 1, &EndedRequest { bytes_in: 7, ..EndedRequest::default() });
+        a.slots[1].begin(ledger);
+        arrange(&mut directory, &[("b", 2)], (2, 1), ledger);
+        assert_eq!(directory.group(&key("a")), Some(&a), "a process of the first reading counts there");
+        let full = directory.words();
+        arrange(&mut directory, &[("b", 2)], (3, 3), ledger);
+        assert_eq!(directory.group(&key("a")), Some(&a), "nobody needs its rows");
+        arrange(&mut directory, &[("b", 1), ("c", 2)], (4, 3), ledger);
+        let c = directory.group(&key("c")).expect("rows").clone();
+        assert_eq!((directory.words(), directory.group(&key("a"))), (full, None));
+        assert_eq!(c, a);
+        assert!(c.group.ended(&read, 2).is_empty());
+        assert!(c.slots.iter().all(|row| row.traffic(&read, 2).is_none() && row.active(&read) == (0, 0)));
+        for number in 5..50 {
+            let name = format!("new{number}");
+            arrange(&mut directory, &[(&name, 2)], (number, number - 1), ledger);
+        }
+        assert!(directory.words() <= full + 2 * (group::body(2) + slot::body(2) + 100), "it is bounded");
     }
 }

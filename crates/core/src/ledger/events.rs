@@ -49,7 +49,9 @@ pub struct LedgerEvent {
     pub time: u64,
     /// Its kind.
     pub kind: EventKind,
-    /// The process group; empty for embedded mode.
+    /// The number of the process group, which no other one has, nor had; 0 for embedded mode.
+    pub number: u64,
+    /// The name of the process group; empty for embedded mode. A long one is cut.
     pub group: Vec<u8>,
     /// The process; 0 if there is none.
     pub pid: u32,
@@ -65,12 +67,13 @@ const EVENTS: usize = 64;
 const SHARE: usize = 16;
 
 /// The words of an event: the sequence, which is twice its number from 1 on, and less by one while it
-/// is written; the time; kind and process; the lengths of the texts.
+/// is written; the time; kind and process; the lengths of the texts; the number of the group.
 const SEQUENCE: usize = 0;
 const TIME: usize = 1;
 const KIND: usize = 2;
 const LENGTHS: usize = 3;
-const GROUP: usize = 4;
+const OF_GROUP: usize = 4;
+const GROUP: usize = 5;
 const TEXT: usize = GROUP + LONGEST_GROUP / 8;
 const DETAIL: usize = TEXT + LONGEST_TEXT / 8;
 const EVENT: usize = align(DETAIL + LONGEST_DETAIL / 8);
@@ -102,12 +105,13 @@ impl EventRing {
         let Some(count) = ledger.word(self.start) else { return };
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         let group = beginning(&event.group, LONGEST_GROUP);
-        let Some(place) = self.claim(ledger, number, event.kind, group) else { return };
+        let Some(place) = self.claim(ledger, number, event.kind, event.number) else { return };
         fence(Ordering::Release);
         let (text, detail) = (kept_text(&event.text), kept_detail(&event.detail));
         ledger.store(place + TIME, event.time);
         ledger.store(place + KIND, u64::from(event.pid) << 8 | event.kind as u64);
         let lengths = [text.len(), group.len(), detail.len()].map(|length| length as u64);
+        ledger.store(place + OF_GROUP, event.number);
         ledger.store(place + LENGTHS, lengths[2] << 32 | lengths[1] << 16 | lengths[0]);
         if let Some(words) = ledger.array::<EVENT>(place) {
             store_text(&words[GROUP..TEXT], group);
@@ -123,19 +127,14 @@ impl EventRing {
 
     /// Finds the place for an event of a group, and marks it. Another writer may be faster, several
     /// times; then there is none.
-    fn claim(self, ledger: Ledger<'_>, number: u64, kind: EventKind, group: &[u8]) -> Option<usize> {
+    fn claim(self, ledger: Ledger<'_>, number: u64, kind: EventKind, group: u64) -> Option<usize> {
         let read = |index: usize| ledger.load(index);
         (0..4).find_map(|_| {
             let places = (0..EVENTS).map(|index| self.start + align(1) + index * EVENT);
             let mut places: Vec<_> = places.map(|place| (read(place + SEQUENCE), place)).collect();
             // One that is being written is left alone, unless its writer has not come back.
             places.retain(|(sequence, _)| sequence % 2 == 0 || sequence / 2 + EVENTS as u64 <= number);
-            let is_own = |place: usize| {
-                let length = (read(place + LENGTHS) >> 16 & 0xffff) as usize;
-                read(place + SEQUENCE) != 0
-                    && length == group.len()
-                    && load_text(&read, place + GROUP, length) == group
-            };
+            let is_own = |place: usize| read(place + SEQUENCE) != 0 && read(place + OF_GROUP) == group;
             let is_alike = |place: usize| read(place + KIND) & 0xff == kind as u64;
             let own: Vec<_> = places.iter().copied().filter(|(_, place)| is_own(*place)).collect();
             let alike: Vec<_> = own.iter().copied().filter(|(_, place)| is_alike(*place)).collect();
@@ -178,6 +177,7 @@ impl EventRing {
         let event = LedgerEvent {
             time: read(place + TIME),
             kind: *EventKind::ALL.get((kind & 0xff) as usize)?,
+            number: read(place + OF_GROUP),
             group: load_text(read, place + GROUP, length(lengths >> 16 & 0xffff, LONGEST_GROUP)),
             pid: (kind >> 8) as u32,
             text: load_text(read, place + TEXT, length(lengths & 0xffff, LONGEST_TEXT)),
@@ -203,6 +203,7 @@ mod tests {
         let event = |number: u64| LedgerEvent {
             time: number,
             kind: if number.is_multiple_of(2) { EventKind::Crash } else { EventKind::FailedStart },
+            number: 3,
             group: b"shop".to_vec(),
             pid: 4_000_000,
             text: format!("event {number}").into_bytes(),
@@ -224,6 +225,7 @@ mod tests {
             &LedgerEvent {
                 time: 1,
                 kind: EventKind::Crash,
+                number: 0,
                 group: Vec::new(),
                 pid: 0,
                 text: vec![b'y'; 999],
@@ -235,8 +237,15 @@ mod tests {
     }
 
     fn of_group(group: &[u8], pid: u32) -> LedgerEvent {
-        let text = group.to_vec();
-        LedgerEvent { time: 1, kind: EventKind::Crash, group: group.to_vec(), pid, text, detail: vec![] }
+        LedgerEvent {
+            time: 1,
+            kind: EventKind::Crash,
+            number: group[0].into(),
+            group: group.to_vec(),
+            pid,
+            text: group.to_vec(),
+            detail: vec![],
+        }
     }
 
     #[test]
@@ -287,7 +296,7 @@ mod tests {
         let count = || ring.last(&|index| ledger.load(index)).len();
         ring.record(ledger, &of_group(b"a", 1));
         ledger.word(ring.start).unwrap().fetch_add(1, Ordering::Relaxed);
-        assert!(ring.claim(ledger, 2, EventKind::Crash, b"a").is_some());
+        assert!(ring.claim(ledger, 2, EventKind::Crash, b'a'.into()).is_some());
         assert_eq!(count(), 1);
         for pid in 0..63 {
             ring.record(ledger, &of_group(b"a", pid));

@@ -140,6 +140,14 @@ impl GroupRow {
         ledger.add(self.shard(shard) + MORE + what as usize, count.into());
     }
 
+    /// Sets all counters to 0, in what was ever touched.
+    pub(super) fn clear(self, ledger: Ledger<'_>, shards: usize) {
+        for shard in (0..shards).filter(|shard| ledger.load(self.head + shard) != 0) {
+            ledger.clear(self.shard(shard)..self.shard(shard) + SHARD);
+        }
+        ledger.clear(self.head..self.head + HEAD);
+    }
+
     /// Returns the requests that have ended: of each method and class the numbers in the buckets, and
     /// the sum of the durations in microseconds.
     #[must_use]

@@ -4,7 +4,7 @@
 //! Apache's children write it, and the parent on behalf of those that have ended; whoever answers
 //! for the state of the server reads it. Daemon processes have no access. Counters only grow, for
 //! the life of the server: words never move ([`Directory`] gives a group the same rows again after a
-//! restart), and the ledger grows at its end.
+//! restart), and the ledger grows at its end. Only rows of groups that have gone are given to others.
 //!
 //! A *row* belongs to a process group or to a slot. It has a small *head*, and a *body* of counters
 //! in as many copies as the ledger has *shards*: each processor has its own to count in,
@@ -18,6 +18,7 @@ mod history;
 mod method;
 mod requests;
 mod slot;
+mod tenants;
 mod times;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +28,10 @@ pub use events::{EventKind, EventRing, LONGEST_DETAIL, LedgerEvent, kept_detail,
 pub use group::{Cause, GroupRow, More};
 pub use history::HistorySample;
 pub use method::Method;
-pub use requests::{Phase, Place, RequestFacts, RequestRows, RequestView};
+pub use requests::{Phase, Place, RequestFacts, RequestRows, RequestView, clear, count, settle};
 pub use slot::{EndedRequest, SlotRow, Traffic};
+pub(crate) use tenants::Tenants;
+pub use tenants::{GroupKey, Reading};
 pub use times::{BOUNDS, BUCKETS, Part, bucket};
 
 /// The most shards.
@@ -75,6 +78,19 @@ impl<'a> Ledger<'a> {
         if let Some(word) = self.word(index) {
             word.store(value, Ordering::Relaxed);
         }
+    }
+
+    /// Stores a value behind all that was stored before.
+    #[inline]
+    fn store_last(self, index: usize, value: u64) {
+        if let Some(word) = self.word(index) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Sets words to 0.
+    fn clear(self, words: std::ops::Range<usize>) {
+        words.for_each(|index| self.store(index, 0));
     }
 
     /// Returns the words from `start` on, if there are so many.

@@ -3,6 +3,7 @@
 //! A thread claims a row for a request with the id of its process, so that the row can be cleared
 //! when the process dies with it. Only then somebody else writes to it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
 
 use super::{Ledger, Method, Read, SlotRow, align, beginning, load_text, store_text};
@@ -90,11 +91,18 @@ pub struct RequestView {
     pub id: Vec<u8>,
 }
 
+/// Returns the number of rows.
+#[must_use]
+pub fn count(parts: &[RequestRows]) -> usize {
+    parts.iter().map(|part| part.count).sum()
+}
+
 /// The words of a row.
 const OWNER: usize = 0;
 /// Odd while the facts are written.
 const SEQUENCE: usize = 1;
 const PHASE: usize = 2;
+/// The head of the slot's row, and [`CHANGING`].
 const SLOT: usize = 3;
 /// 0 if there is no request.
 const START: usize = 4;
@@ -114,8 +122,15 @@ const LONGEST_PATH: usize = 128;
 const LONGEST_HOST: usize = 248;
 const LONGEST_ID: usize = 32;
 
-/// The number of rows that a request looks at before it goes without one.
+/// Set while the request is being counted as active, or taken back. (Rows lie on multiples of 8.)
+const CHANGING: u64 = 1;
+
+/// The number of rows side by side that a request looks at before it looks elsewhere; and then,
+/// before it goes without one.
 const MOST_TRIED: usize = 64;
+
+/// The number of times that the active requests of a slot are counted while they change.
+const MOST_COUNTED: usize = 16;
 
 impl RequestRows {
     /// Returns the number of words of the bits, and of the rows.
@@ -141,24 +156,80 @@ impl RequestRows {
     }
 
     /// Clears the rows of a process that has ended, and takes back what its requests have counted as
-    /// active. Returns these requests.
-    pub fn clear(&self, ledger: Ledger<'_>, pid: u32) -> Vec<RequestView> {
+    /// active. Adds these requests to `lost`, and slots for which that is not certain to `doubtful`.
+    fn clear(&self, ledger: Ledger<'_>, pid: u32, lost: &mut Vec<RequestView>, doubtful: &mut Vec<SlotRow>) {
         let read = |index: usize| ledger.load(index);
         let of_process = |row: &usize| ledger.load(row + OWNER) == u64::from(pid);
         let rows: Vec<_> = self.touched(&read).filter(of_process).collect();
-        let mut lost = Vec::new();
         for row in rows {
             // A request that was being written down had not begun.
             lost.extend(view(&read, row));
-            let slot = ledger.load(row + SLOT) as usize;
-            if slot != 0 {
-                SlotRow { head: slot, body: 0 }.end(ledger);
+            let word = ledger.load(row + SLOT);
+            if let Some(slot) = slot(word) {
+                if word & CHANGING == 0 {
+                    slot.end(ledger);
+                } else {
+                    doubtful.push(slot);
+                }
             }
             ledger.store(row + SEQUENCE, 0);
             release(ledger, row);
         }
-        lost
     }
+}
+
+/// Clears the rows of a process that has ended, and takes back what its requests have counted as
+/// active. Returns these requests.
+pub fn clear(parts: &[RequestRows], ledger: Ledger<'_>, pid: u32) -> Vec<RequestView> {
+    let (mut lost, mut doubtful) = (Vec::new(), Vec::new());
+    for part in parts {
+        part.clear(ledger, pid, &mut lost, &mut doubtful);
+    }
+    // (Those that do not settle now do later.)
+    settle(parts, ledger, doubtful);
+    lost
+}
+
+/// Makes the numbers of active requests of slots those that the rows say, wherever they differ: a
+/// process may have died between the one and the other.
+pub fn settle(parts: &[RequestRows], ledger: Ledger<'_>, slots: impl IntoIterator<Item = SlotRow>) {
+    let read = |index: usize| ledger.load(index);
+    let mut counts: HashMap<usize, u64> = HashMap::new();
+    let rows = parts.iter().flat_map(|part| part.touched(&read));
+    for slot in rows.filter_map(|row| slot(read(row + SLOT))) {
+        *counts.entry(slot.head).or_default() += 1;
+    }
+    for slot in slots {
+        if slot.version(ledger).1 != counts.get(&slot.head).copied().unwrap_or(0) {
+            (0..MOST_COUNTED).any(|_| has_settled(parts, ledger, slot));
+        }
+    }
+}
+
+/// Counts the rows of the active requests of a slot, and makes their number this one. Returns false if
+/// they have changed meanwhile.
+fn has_settled(parts: &[RequestRows], ledger: Ledger<'_>, slot: SlotRow) -> bool {
+    let read = |index: usize| ledger.load(index);
+    let (version, before) = slot.version(ledger);
+    let mut count = 0;
+    for row in parts.iter().flat_map(|part| part.touched(&read)) {
+        let word = read(row + SLOT);
+        if word & !CHANGING != slot.head as u64 {
+            continue;
+        }
+        if word & CHANGING != 0 {
+            return false;
+        }
+        count += 1;
+    }
+    fence(Ordering::Acquire);
+    if before == count { slot.version(ledger).0 == version } else { slot.correct(ledger, version, count) }
+}
+
+/// Returns the slot in a word of a row, if there is one.
+fn slot(word: u64) -> Option<SlotRow> {
+    let head = (word & !CHANGING) as usize;
+    (head != 0).then_some(SlotRow { head, body: 0 })
 }
 
 impl Place {
@@ -171,9 +242,11 @@ impl Place {
         if let Some(place) = Self::try_claim(ledger, parts, pid, first) {
             return Some(place);
         }
-        let total: usize = parts.iter().map(|part| part.count).sum();
-        (0..MOST_TRIED.min(total))
-            .find_map(|step| Self::try_claim(ledger, parts, pid, (first + step) % total))
+        let total = count(parts);
+        let stride = total.div_ceil(MOST_TRIED);
+        let near = 0..MOST_TRIED.min(total);
+        let far = (1..=MOST_TRIED).map(|step| MOST_TRIED + step * stride);
+        near.chain(far).find_map(|step| Self::try_claim(ledger, parts, pid, (first + step) % total.max(1)))
     }
 
     #[inline]
@@ -188,12 +261,14 @@ impl Place {
         })?;
         let row = part.row(index);
         let owner = ledger.word(row + OWNER)?;
-        if owner.load(Ordering::Relaxed) != 0
-            || owner.compare_exchange(0, u64::from(pid), Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
+        if owner.load(Ordering::Relaxed) != 0 {
             return None;
         }
+        // Before it is claimed: else it would stay so if this process died in between.
         ledger.mark(part.used + index / 64, (index % 64) as u32);
+        if owner.compare_exchange(0, u64::from(pid), Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return None;
+        }
         Some(Self { row, number })
     }
 
@@ -232,11 +307,20 @@ impl Place {
         ledger.store(self.row + PHASE, phase as u64);
     }
 
-    /// Notes the slot whose process has the request, before it counts there as active; `None`
-    /// after that has ended.
+    /// Counts the request as active in the slot whose process has it.
     #[inline]
-    pub fn set_slot(self, ledger: Ledger<'_>, slot: Option<SlotRow>) {
-        ledger.store(self.row + SLOT, slot.map_or(0, |slot| slot.head as u64));
+    pub fn enter(self, ledger: Ledger<'_>, slot: SlotRow) {
+        ledger.store(self.row + SLOT, slot.head as u64 | CHANGING);
+        slot.begin(ledger);
+        ledger.store_last(self.row + SLOT, slot.head as u64);
+    }
+
+    /// Takes back what [`Self::enter`] has counted.
+    #[inline]
+    pub fn leave(self, ledger: Ledger<'_>, slot: SlotRow) {
+        ledger.store(self.row + SLOT, slot.head as u64 | CHANGING);
+        slot.end(ledger);
+        ledger.store_last(self.row + SLOT, 0);
     }
 
     /// Frees the row.
@@ -281,7 +365,7 @@ fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
         child: u32::try_from(owner).unwrap_or(0),
         start,
         group: read(row + GROUP) as usize,
-        slot: read(row + SLOT) as usize,
+        slot: slot(read(row + SLOT)).map_or(0, |slot| slot.head),
         phase: *Phase::ALL.get(read(row + PHASE) as usize).unwrap_or(&Phase::Running),
         method: match Method::ALL.get((lengths >> 32 & 0xffff) as usize) {
             None | Some(Method::Other) => text(0, METHOD, LONGEST_METHOD),
@@ -307,8 +391,11 @@ mod tests {
     const PARTS: [RequestRows; 2] =
         [RequestRows { used: 8, rows: 24, count: 3 }, RequestRows { used: 16, rows: 24 + 3 * ROW, count: 2 }];
 
+    const SLOTS: [SlotRow; 2] =
+        [SlotRow { head: 24 + 5 * ROW, body: 0 }, SlotRow { head: 32 + 5 * ROW, body: 0 }];
+
     fn memory() -> Vec<AtomicU64> {
-        (0..24 + 5 * ROW).map(|_| AtomicU64::new(0)).collect()
+        (0..40 + 5 * ROW).map(|_| AtomicU64::new(0)).collect()
     }
 
     fn facts(path: &[u8]) -> RequestFacts<'_> {
@@ -351,8 +438,22 @@ mod tests {
             [claim(1), claim(1), claim(4), claim(4), claim(0), claim(0)],
             [Some(1), Some(2), Some(4), Some(0), Some(3), None]
         );
+        assert_eq!(count(&PARTS), 5);
         assert!(views(ledger).is_empty(), "none has been written down");
         assert_eq!(Place::claim(ledger, &[], 9, 0), None);
+    }
+
+    #[test]
+    fn a_request_looks_elsewhere_if_all_rows_beside_are_taken() {
+        let part = RequestRows { used: 0, rows: 16, count: 640 };
+        let words: Vec<_> = (0..16 + 640 * ROW).map(|_| AtomicU64::new(0)).collect();
+        let ledger = Ledger::new(&words);
+        for number in (0..640).filter(|number| *number < 300 || *number >= 400) {
+            assert_eq!(Place::claim(ledger, &[part], 9, number).map(|place| place.number), Some(number));
+        }
+        for first in [0, 100, 299, 639] {
+            assert!(Place::claim(ledger, &[part], 9, first).is_some(), "{first}");
+        }
     }
 
     #[test]
@@ -362,13 +463,13 @@ mod tests {
         let place = Place::claim(ledger, &PARTS, 9, 3).unwrap();
         let long = [b'x'; 300];
         place.publish(ledger, &facts(&long), Phase::Queued);
-        place.set_slot(ledger, Some(SlotRow { head: 16, body: 0 }));
+        place.enter(ledger, SLOTS[0]);
         place.set_phase(ledger, Phase::Reading);
         let seen = RequestView {
             child: 9,
             start: 77,
             group: 5,
-            slot: 16,
+            slot: SLOTS[0].head,
             phase: Phase::Reading,
             method: b"GET".to_vec(),
             path: long[..128].to_vec(),
@@ -389,34 +490,93 @@ mod tests {
         assert_eq!(views(ledger)[0].method, b"PROPFIND");
     }
 
+    fn begin(ledger: Ledger<'_>, pid: u32, number: usize, path: &[u8]) -> Place {
+        let place = Place::claim(ledger, &PARTS, pid, number).unwrap();
+        place.publish(ledger, &facts(path), Phase::Running);
+        place
+    }
+
+    fn active(ledger: Ledger<'_>, slot: SlotRow) -> u64 {
+        slot.active(&|index| ledger.load(index)).0
+    }
+
     #[test]
     fn what_a_dead_process_had_is_cleared_and_taken_back() {
         let words = memory();
         let ledger = Ledger::new(&words);
-        let slot = SlotRow { head: 0, body: 0 };
-        let begin = |pid, number, path| {
-            let place = Place::claim(ledger, &PARTS, pid, number).unwrap();
-            place.publish(ledger, &facts(path), Phase::Running);
-            place
-        };
-        let with_slot = SlotRow { head: 1, body: 0 };
-        begin(9, 0, b"/a").set_slot(ledger, Some(with_slot));
-        begin(8, 1, b"/b").set_slot(ledger, Some(with_slot));
-        begin(9, 4, b"/c");
+        begin(ledger, 9, 0, b"/a").enter(ledger, SLOTS[1]);
+        begin(ledger, 8, 1, b"/b").enter(ledger, SLOTS[1]);
+        begin(ledger, 9, 4, b"/c");
         let _unwritten = Place::claim(ledger, &PARTS, 9, 2).unwrap();
-        with_slot.begin(ledger);
-        with_slot.begin(ledger);
-        let lost: Vec<_> =
-            PARTS.iter().flat_map(|part| part.clear(ledger, 9)).map(|lost| lost.path).collect();
+        assert_eq!(active(ledger, SLOTS[1]), 2);
+        let lost: Vec<_> = clear(&PARTS, ledger, 9).into_iter().map(|lost| lost.path).collect();
         assert_eq!(lost, [b"/a".to_vec(), b"/c".to_vec()]);
-        let read = |index: usize| ledger.load(index);
-        assert_eq!(with_slot.active(&read).0, 1);
-        assert_eq!(slot.active(&read).0, 0);
+        assert_eq!((active(ledger, SLOTS[1]), active(ledger, SLOTS[0])), (1, 0));
         assert_eq!(views(ledger).len(), 1);
         assert_eq!(
             [0, 2, 4].map(|first| Place::claim(ledger, &PARTS, 7, first).map(|place| place.number)),
             [Some(0), Some(2), Some(4)]
         );
+    }
+
+    #[test]
+    fn a_process_may_die_at_any_moment_of_a_count() {
+        let slot = SLOTS[1];
+        for moment in 0..4 {
+            let words = memory();
+            let ledger = Ledger::new(&words);
+            let other = begin(ledger, 8, 1, b"/other");
+            other.enter(ledger, slot);
+            let place = begin(ledger, 9, 0, b"/");
+            let note_change = || ledger.store(place.row + SLOT, slot.head as u64 | CHANGING);
+            match moment {
+                0 => note_change(),
+                1 => {
+                    note_change();
+                    slot.begin(ledger);
+                }
+                2 => place.enter(ledger, slot),
+                _ => {
+                    place.enter(ledger, slot);
+                    note_change();
+                    slot.end(ledger);
+                }
+            }
+            assert_eq!(clear(&PARTS, ledger, 9).len(), 1);
+            assert_eq!(active(ledger, slot), 1, "moment {moment}");
+            other.leave(ledger, slot);
+            assert_eq!(active(ledger, slot), 0);
+        }
+    }
+
+    #[test]
+    fn numbers_of_active_requests_settle_while_they_change() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let (wrong, right) = (SLOTS[0], SLOTS[1]);
+        wrong.end(ledger);
+        assert_eq!(active(ledger, wrong), 0);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for pid in [8, 9] {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        let place = Place::claim(ledger, &PARTS, pid, 0).unwrap();
+                        place.enter(ledger, right);
+                        place.leave(ledger, right);
+                        place.free(ledger);
+                    }
+                    is_over.store(true, Ordering::Relaxed);
+                });
+            }
+            while !is_over.load(Ordering::Relaxed) {
+                settle(&PARTS, ledger, SLOTS);
+            }
+        });
+        assert_eq!(SLOTS.map(|slot| slot.version(ledger).1), [0, 0]);
+        begin(ledger, 8, 1, b"/").enter(ledger, wrong);
+        assert_eq!(active(ledger, wrong), 1);
     }
 
     #[test]

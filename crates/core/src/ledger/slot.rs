@@ -7,7 +7,7 @@ use super::times::{self, Part, WORDS};
 use super::{Ledger, Read, add, align};
 
 /// The row of a slot, or of a place that a child of Apache claims for embedded mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotRow {
     /// The place of its head.
     pub head: usize,
@@ -52,7 +52,7 @@ pub struct Traffic {
     pub times: [[u64; WORDS]; Part::ALL.len()],
 }
 
-/// The head.
+/// The head: the number of active requests, in 32 bits, below a number that grows with each change.
 const ACTIVE: usize = 0;
 const PEAK: usize = 1;
 /// A bit for each shard that was touched.
@@ -72,25 +72,63 @@ pub(super) const fn body(shards: usize) -> usize {
     shards * SHARD
 }
 
+/// A change of the number of active requests.
+const CHANGE: u64 = 1 << 32;
+/// The bits of the number.
+const COUNT: u64 = CHANGE - 1;
+
+/// Returns the number of active requests in a word. Less than none, as one that was taken back twice,
+/// is none.
+#[inline]
+const fn number(word: u64) -> u64 {
+    let number = (word as u32).cast_signed();
+    if number > 0 { number as u64 } else { 0 }
+}
+
 impl SlotRow {
     /// Counts a request as active.
     #[inline]
-    pub fn begin(self, ledger: Ledger<'_>) {
+    pub(super) fn begin(self, ledger: Ledger<'_>) {
         let (Some(active), Some(peak)) = (ledger.word(self.head + ACTIVE), ledger.word(self.head + PEAK))
         else {
             return;
         };
-        let now = active.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        // (One that was taken back twice is less than none.)
-        if now.cast_signed() > 0 && peak.load(Ordering::Relaxed) < now {
+        let now = number(active.fetch_add(CHANGE + 1, Ordering::AcqRel).wrapping_add(1));
+        if peak.load(Ordering::Relaxed) < now {
             peak.fetch_max(now, Ordering::Relaxed);
         }
     }
 
     /// Ends what [`Self::begin`] has begun.
     #[inline]
-    pub fn end(self, ledger: Ledger<'_>) {
-        ledger.add(self.head + ACTIVE, u64::MAX);
+    pub(super) fn end(self, ledger: Ledger<'_>) {
+        if let Some(active) = ledger.word(self.head + ACTIVE) {
+            active.fetch_add(CHANGE - 1, Ordering::AcqRel);
+        }
+    }
+
+    /// Returns the word of the active requests, which is another one after each change, and their
+    /// number.
+    pub(super) fn version(self, ledger: Ledger<'_>) -> (u64, u64) {
+        let word = ledger.load(self.head + ACTIVE);
+        (word, word & COUNT)
+    }
+
+    /// Sets the number of active requests, unless it has changed. Returns whether it was set.
+    pub(super) fn correct(self, ledger: Ledger<'_>, version: u64, active: u64) -> bool {
+        let Some(word) = ledger.word(self.head + ACTIVE) else { return false };
+        let correct = ((version & !COUNT).wrapping_add(CHANGE)) | (active & COUNT);
+        word.compare_exchange(version, correct, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sets all counters to 0, in what was ever touched.
+    pub(super) fn clear(self, ledger: Ledger<'_>, shards: usize) {
+        let touched = ledger.load(self.head + TOUCHED);
+        for shard in (0..shards).filter(|shard| touched & (1 << shard) != 0) {
+            let start = self.body + shard * SHARD;
+            ledger.clear(start..start + SHARD);
+        }
+        ledger.clear(self.head..self.head + HEAD);
     }
 
     /// Counts a request that has ended.
@@ -138,8 +176,7 @@ impl SlotRow {
     /// Returns the number of active requests, and the most that there have been.
     #[must_use]
     pub fn active(self, read: Read<'_>) -> (u64, u64) {
-        let number = |word: u64| word.cast_signed().max(0).cast_unsigned();
-        (number(read(self.head + ACTIVE)), number(read(self.head + PEAK)))
+        (number(read(self.head + ACTIVE)), read(self.head + PEAK))
     }
 
     /// Returns the counts; `None` if there are none.

@@ -60,6 +60,8 @@ record! {
         pub dumps_core: bool,
         /// The index of the group's log among the descriptors of the plan.
         pub log: u32,
+        /// The number by which events name the group.
+        pub number: u64,
         /// The places of the tallies of its slots ([`TallyRow`]); empty
         /// if there are none.
         pub tallies: Vec<u32>,
@@ -333,6 +335,7 @@ mod tests {
             server_uid: 33,
             dumps_core: true,
             log: 1,
+            number: 1 << 40,
             tallies: vec![12_345, 7],
             daemon: Daemon {
                 name: text("one"),

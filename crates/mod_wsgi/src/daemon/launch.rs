@@ -9,15 +9,17 @@ use std::path::Path;
 use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::ledger::GroupKey;
 use wsgi_core::python_home;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Account, Daemon, Group, LaunchPlan, ProcessOptions};
 
-use super::tallies;
+use super::tallies::{self, GroupTallies};
 use crate::Wsgi;
 use crate::installation::Installation;
 use crate::log;
 use crate::settings::{self, HostProcess, ServerFacts};
+use crate::virtual_hosts::VirtualHosts;
 
 /// Returns the plan for the supervisor, and the error logs that it refers to.
 ///
@@ -38,12 +40,14 @@ pub(super) fn generation(
         }
     };
     let mut logs = vec![main?];
-    let groups = global.daemons.iter();
-    let groups = groups.map(|group| {
+    let keys = keys(server, global, &VirtualHosts::of(server));
+    let groups = global.daemons.iter().zip(&keys);
+    let groups = groups.map(|(group, (key, slots))| {
+        let tallies = tallies::of_group(key, *slots);
         let host = host_of(server, group);
         let log = log_of(host, &mut logs);
         let mounted = if group.options.is_forked() { mounted(server, global, group) } else { Vec::new() };
-        group_plan(global, group, host, &GroupContext { launch, log, info, mounted: &mounted })
+        group_plan(global, group, host, &GroupContext { launch, log, info, mounted: &mounted, tallies })
     });
     let groups = groups.collect();
     let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
@@ -67,6 +71,7 @@ struct GroupContext<'a> {
     info: &'a ServerInfo,
     /// Scripts that it imports at its start, besides those that the configuration has imported.
     mounted: &'a [&'a [u8]],
+    tallies: GroupTallies,
 }
 
 /// Returns the scripts that a template of a group imports, because they are mounted there, though
@@ -90,6 +95,16 @@ fn mounted<'s>(server: &'s Server, global: &Global, group: &'s DaemonGroup) -> V
 pub(crate) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server {
     let defines = |host: &&Server| group.host == Some(crate::config::id(host));
     server.all().find(defines).unwrap_or(server)
+}
+
+/// Returns the process groups as shared memory knows them, and their numbers of slots.
+pub(crate) fn keys(server: &Server, global: &Global, hosts: &VirtualHosts) -> Vec<(GroupKey, usize)> {
+    let key = |group: &DaemonGroup| {
+        let host = hosts.text(host_of(server, group));
+        let host = status::scope::owner(&host).as_bytes().into();
+        (GroupKey { host, name: group.name.clone() }, group.options.process_count() as usize)
+    };
+    global.daemons.iter().map(key).collect()
 }
 
 /// Returns the index in `logs` of a server's error log. The first one is that of the main server.
@@ -122,7 +137,8 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
         server_uid: uid,
         dumps_core: context.info.dumps_core(),
         log: context.log,
-        tallies: tallies::rows(&group.name, group.options.process_count() as usize),
+        number: context.tallies.number,
+        tallies: context.tallies.rows.clone(),
         daemon: Daemon {
             name: group.name.clone(),
             options: process_options(global, group, host),

@@ -26,7 +26,7 @@ use crate::tracing;
 
 pub(crate) use dispatch::serve;
 pub(crate) use health::obstacles;
-pub(crate) use launch::host_of;
+pub(crate) use launch::{host_of, keys};
 pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
 pub(crate) use target::{Target, board_word, process_of, target};

@@ -21,7 +21,7 @@ use super::{launch, publisher};
 use crate::installation::{self, InstalledFile};
 use crate::settings::ServerFacts;
 use crate::tracing::{self, ExporterFiles, StateFiles, Telemetry};
-use crate::{Wsgi, log};
+use crate::{Wsgi, log, readings};
 
 /// Starts the processes of the configuration that has just been read.
 pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
@@ -131,6 +131,7 @@ fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> 
         descriptors::pair(Kind::Sequence).map_err(|error| supervisor_error(program, &error))?;
     let pid = spawn(program, parent, &far).map_err(|error| supervisor_error(program, &error))?;
     lock(&SUPERVISORS).push(pid);
+    readings::process_started(pid.cast_unsigned());
     parent.control = Some(control);
     parent.supervisor = Some(pid);
     parent.supervision.started(Instant::now());
@@ -209,6 +210,7 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
 /// Replaces a supervisor that has ended, if it was that of the current generation.
 fn on_supervisor_end(pid: i32, status: i32) {
     lock(&SUPERVISORS).retain(|known| *known != pid);
+    readings::process_ended(pid.cast_unsigned());
     let Some(generation) = generation::current() else { return };
     let parent = &mut *generation.parent();
     let Some(parent) = parent.as_mut().filter(|parent| parent.supervisor == Some(pid)) else { return };

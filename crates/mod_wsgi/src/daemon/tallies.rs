@@ -11,9 +11,11 @@ use httpd::{Level, Server, ServerInfo};
 use os::descriptors;
 use os::lock::lock;
 use os::shared::{LongWords, ReadOnlyLongWords};
-use wsgi_core::tallies::TallyDirectory;
+use wsgi_core::ledger::{GroupKey, Ledger};
+use wsgi_core::tallies::{TallyDirectory, TallyRow};
 
-use crate::{Wsgi, log};
+use crate::virtual_hosts::VirtualHosts;
+use crate::{Wsgi, log, readings};
 
 /// The file as the parent keeps it. Children take the words, and leave nothing.
 struct Keeper {
@@ -41,10 +43,9 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
     let mut keeper = lock(&KEEPER);
     let mut directory =
         keeper.as_mut().map(|keeper| std::mem::take(&mut keeper.directory)).unwrap_or_default();
-    for group in &global.daemons {
-        directory.rows(&group.name, group.options.process_count() as usize);
-    }
-    match Keeper::arrange(keeper.take(), directory) {
+    let former =
+        directory.arrange(&super::keys(server, global, &VirtualHosts::of(server)), readings::current());
+    match Keeper::arrange(keeper.take(), directory, &former) {
         Ok(arranged) => *keeper = Some(arranged),
         Err(error) => {
             let text = format!(
@@ -57,7 +58,7 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
 }
 
 impl Keeper {
-    fn arrange(former: Option<Self>, directory: TallyDirectory) -> io::Result<Self> {
+    fn arrange(former: Option<Self>, directory: TallyDirectory, cleared: &[TallyRow]) -> io::Result<Self> {
         let count = directory.words();
         let (file, reader) = match former {
             Some(Self { file, reader, .. }) => (file, reader),
@@ -69,23 +70,38 @@ impl Keeper {
             }
         };
         LongWords::lengthen(&file, count)?;
+        if !cleared.is_empty() {
+            let words = LongWords::map(&file, count)?;
+            cleared.iter().for_each(|row| row.clear(Ledger::new(words.as_slice())));
+        }
         let words = ReadOnlyLongWords::map(&reader, count)?;
         Ok(Self { file, reader, words, directory })
     }
 }
 
-/// Returns the rows of the slots of a group, in the parent; none if there is no file.
-pub(crate) fn rows(group: &[u8], slots: usize) -> Vec<u32> {
-    let mut keeper = lock(&KEEPER);
-    let rows = keeper.as_mut().map(|keeper| keeper.directory.rows(group, slots));
-    rows.unwrap_or_default().iter().map(|row| row.0).collect()
+/// The tallies of a group.
+#[derive(Debug, Default)]
+pub(crate) struct GroupTallies {
+    /// The number by which events name the group; 0 if there is no file.
+    pub(crate) number: u64,
+    /// The rows of its slots; none if there is no file.
+    pub(crate) rows: Vec<u32>,
+    /// The rows of slots that it had before.
+    pub(crate) former: Vec<u32>,
 }
 
-/// Returns the rows of slots beyond so many, which a group had before, in the parent.
-pub(crate) fn former_rows(group: &[u8], slots: usize) -> Vec<u32> {
+/// Returns the tallies of a group that has so many slots, in the parent.
+pub(crate) fn of_group(key: &GroupKey, slots: usize) -> GroupTallies {
     let keeper = lock(&KEEPER);
-    let rows = keeper.as_ref().map(|keeper| keeper.directory.former_rows(group, slots));
-    rows.unwrap_or_default().iter().map(|row| row.0).collect()
+    let Some(directory) = keeper.as_ref().map(|keeper| &keeper.directory) else {
+        return GroupTallies::default();
+    };
+    let mut rows = directory.rows(key).iter().map(|row| row.0);
+    GroupTallies {
+        number: directory.number(key),
+        rows: rows.by_ref().take(slots).collect(),
+        former: rows.collect(),
+    }
 }
 
 /// Returns the descriptor for a supervisor, in the parent; `None` if there is no file.

@@ -326,23 +326,18 @@ fn method(request: &Request) -> (Method, &[u8]) {
 impl Open {
     #[inline]
     fn enter(&self, row: SlotRow) {
-        let ledger = self.ledger();
-        if let Some(place) = self.place {
-            place.set_slot(ledger, Some(row));
-        }
-        row.begin(ledger);
-        self.active.set(Some(row));
         self.slot.set(Some(row));
+        // Without a row, nobody could take it back if this process died.
+        if let Some(place) = self.place {
+            place.enter(self.ledger(), row);
+            self.active.set(Some(row));
+        }
     }
 
     #[inline]
     fn leave(&self) {
-        if let Some(row) = self.active.take() {
-            let ledger = self.ledger();
-            row.end(ledger);
-            if let Some(place) = self.place {
-                place.set_slot(ledger, None);
-            }
+        if let (Some(row), Some(place)) = (self.active.take(), self.place) {
+            place.leave(self.ledger(), row);
         }
     }
 }

@@ -12,11 +12,11 @@ use status::snapshot::{self, Mode};
 use wsgi_core::config::{Global, PythonStart};
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::diagnostic::Severity;
-use wsgi_core::ledger::{Directory, Wanted};
+use wsgi_core::ledger::{Directory, Ledger, Wanted};
 use wsgi_core::python_home::{self, Environment, Version};
 
 use crate::virtual_hosts::VirtualHosts;
-use crate::{Wsgi, config, daemon, installation};
+use crate::{Wsgi, config, daemon, installation, readings};
 
 /// The rows of requests for each thread: requests nest, and other modules bring threads of their own
 /// (those of HTTP/2).
@@ -26,9 +26,10 @@ pub(super) const ROWS_PER_THREAD: usize = 2;
 const MORE_ROWS: usize = 64;
 
 /// Returns the layout of a server that was started at a time, in microseconds since the epoch, and
-/// gives it rows.
+/// gives it rows in the ledger.
 pub(super) fn arrange(
     directory: &mut Directory,
+    ledger: Ledger<'_>,
     server: &Server,
     info: &ServerInfo,
     hosts: &VirtualHosts,
@@ -38,10 +39,13 @@ pub(super) fn arrange(
     let global = server.global::<Wsgi>().unwrap_or(&no_global);
     let mpm = info.mpm();
     let places = ScoreboardSize::of_server().server_limit.max(mpm.processes) as usize;
-    let wanted: Vec<(&[u8], usize)> =
-        global.daemons.iter().map(|group| (&*group.name, group.options.process_count() as usize)).collect();
-    let threads = places * mpm.threads as usize;
-    directory.arrange(&Wanted { groups: &wanted, places, requests: ROWS_PER_THREAD * threads + MORE_ROWS });
+    let wanted = Wanted {
+        groups: &daemon::keys(server, global, hosts),
+        places,
+        requests: ROWS_PER_THREAD * places * mpm.threads as usize + MORE_ROWS,
+        reading: readings::current(),
+    };
+    directory.arrange(&wanted, ledger);
     let mut scripts = scripts(server);
     let mut users = Users { apache: info.identity().uid, names: HashMap::new() };
     let mut embedded = GroupLayout {
@@ -56,17 +60,19 @@ pub(super) fn arrange(
     embedded.place(directory.embedded(), places);
     let mut groups = vec![embedded];
     let mut first_slot = 0;
-    for group in &global.daemons {
-        let slots = group.options.process_count() as usize;
+    for (group, (key, slots)) in global.daemons.iter().zip(wanted.groups) {
+        let slots = *slots;
+        let tallies = daemon::tallies::of_group(key, slots);
         let mut layout = GroupLayout {
+            number: tallies.number,
             first_slot,
-            tallies: daemon::tallies::rows(&group.name, slots),
-            former_tallies: daemon::tallies::former_rows(&group.name, slots),
+            tallies: tallies.rows,
+            former_tallies: tallies.former,
             scripts: scripts.remove(&*group.name).unwrap_or_default(),
             virtual_host: hosts.text(daemon::host_of(server, group)),
             ..self::group(global, group, &mut users)
         };
-        if let Some(rows) = directory.group(&group.name) {
+        if let Some(rows) = directory.group(key) {
             layout.place(rows, slots);
         }
         groups.push(layout);

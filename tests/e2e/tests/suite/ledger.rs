@@ -19,6 +19,10 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(requests_that_are_not_answered_are_counted_by_cause, Daemon, COUNTS),
     on_one_mpm!(the_page_of_mod_status_has_counts, COUNTS),
     on_one_mpm!(groups_come_and_go_at_restarts, Daemon, COUNTS),
+    on_one_mpm!(a_group_of_another_virtual_host_begins_anew, Daemon, COUNTS),
+    on_one_mpm!(a_request_is_lost_by_the_group_that_had_it, Daemon, COUNTS, Threads),
+    on_one_mpm!(ever_new_groups_take_the_rows_of_those_that_are_gone, Daemon, COUNTS),
+    on_one_mpm!(a_copy_of_a_child_counts_nothing, COUNTS),
     on_one_mpm!(a_daemon_process_has_no_part_of_the_ledger, Daemon, COUNTS),
 ];
 
@@ -38,6 +42,11 @@ def application(environ, start_response):
     if action == 'hold':
         while not os.path.exists('@ROOT@/htdocs/' + argument):
             time.sleep(0.01)
+    if action == 'fork':
+        copy = os.fork()
+        if copy == 0:
+            raise RuntimeError('in the copy')
+        os.waitpid(copy, os.WNOHANG)
     if action == 'large':
         start_response('200 OK', [])
         return (b'x' * 65536 for _ in range(300))
@@ -520,6 +529,181 @@ fn groups_come_and_go_at_restarts(setup: Setup) {
             get("first");
             assert_eq!(count("first"), Some((3, 1)));
         });
+    });
+}
+
+/// Sets the part of the configuration that changes, and has the server read it.
+fn reconfigure(server: &Server, text: &str) {
+    server.write("htdocs/own.conf", text.replace("@ROOT@", &server.root().display().to_string()));
+    server.graceful();
+}
+
+fn a_group_of_another_virtual_host_begins_anew(setup: Setup) {
+    let host = |name: &str, content: &str| {
+        format!(
+            "<VirtualHost *:@PORT@>\n    ServerName {name}.test\n    WSGIStatusScope vhost\n{content}\n\
+             <Location \"/whole-status\">\n SetHandler wsgi-status\n WSGIStatusScope server\n</Location>\n</VirtualHost>\n"
+        )
+    };
+    let group = "WSGIDaemonProcess shop processes=2\n\
+                 WSGIScriptAlias /shop @ROOT@/apps/app.wsgi process-group=shop\n\
+                 WSGIScriptAlias /broken @ROOT@/apps/broken.wsgi process-group=shop";
+    let setup = setup
+        .file("apps/broken.wsgi", "raise KeyError('of the first')\n")
+        .conf("IncludeOptional @ROOT@/htdocs/*.conf");
+    serving(setup).run(|server, cases| {
+        server.expect_crashes();
+        let configure = |content: [&str; 2]| {
+            let hosts = host("one", content[0]) + &host("two", content[1]);
+            reconfigure(server, &hosts.replace("@PORT@", &server.address().port().to_string()));
+        };
+        let get = |name: &str, path: &str| server.request("GET", path).host(&format!("{name}.test")).send();
+        let seen = |name: &str| -> Snapshot {
+            let text = get(name, "/wsgi-status?format=json").expect(200);
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        };
+        let figures = |name: &str| {
+            let snapshot = seen(name);
+            let shop = snapshot.groups.iter().find(|group| group.name == "shop").expect("its group");
+            let restarts: u64 = shop.processes.iter().flat_map(|process| process.crashes.values()).sum();
+            (total(shop), shop.rejections.len(), restarts, snapshot.events.len())
+        };
+        configure([group, ""]);
+        wait_until("it serves", || (get("one", "/shop/status/200").status == 200).then_some(()));
+        assert_eq!(get("one", "/broken").status, 500);
+        assert_eq!(get("one", "/shop/die").status, 502);
+        let own = wait_until("the counts", || {
+            Some(figures("one")).filter(|(total, rejections, crashes, events)| {
+                *total >= 3 && *rejections == 1 && *crashes == 1 && *events == 2
+            })
+        });
+        cases.check("nothing of the former owner's is shown to the new one", || {
+            configure(["", group]);
+            wait_until("it serves", || (get("two", "/shop/status/200").status == 200).then_some(()));
+            let (total, rejections, crashes, events) =
+                wait_until("the first is counted", || Some(figures("two")).filter(|(total, ..)| *total > 0));
+            assert!(total < 3, "{total}");
+            assert_eq!((rejections, crashes, events), (0, 0, 0));
+            assert!(!get("two", "/wsgi-status?format=html").expect(200).contains("of the first"));
+        });
+        cases.check("the administrator of the server sees all events", || {
+            let text = server.get("/whole-status?format=json").expect(200);
+            let whole: Snapshot = serde_json::from_str(&text).expect("a snapshot");
+            assert_eq!(whole.events.len(), 2);
+        });
+        cases.check("the former owner's are there if the group comes back", || {
+            configure([group, ""]);
+            assert_eq!(figures("one"), own);
+        });
+    });
+}
+
+fn a_request_is_lost_by_the_group_that_had_it(setup: Setup) {
+    let group = |name: &str| {
+        format!(
+            "WSGIDaemonProcess {name}\nWSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name}\n"
+        )
+    };
+    serving(setup.children(2).conf("IncludeOptional @ROOT@/htdocs/*.conf")).run(|server, cases| {
+        server.expect_crashes();
+        reconfigure(server, &group("gone"));
+        let mark = server.mark();
+        let _held = begin(server, "/gone/hold/gate");
+        let child = wait_until("the request", || {
+            let groups = snapshot(server).groups;
+            let found = groups.iter().find(|group| group.name == "gone")?;
+            found.requests.first().map(|request| request.child)
+        });
+        reconfigure(server, &group("other"));
+        cases.check("it is named though the configuration has it no longer", || {
+            signal(Process(child), Signal::SIGKILL);
+            let line = server.wait_log(mark, "with a request under way");
+            assert!(line.contains("GET /gone/hold/gate (gone)"), "{line}");
+        });
+        cases.check("and has lost the request, if it comes back", || {
+            reconfigure(server, &group("gone"));
+            let groups = snapshot(server).groups;
+            let found = groups.iter().find(|group| group.name == "gone").expect("the group");
+            assert_eq!(found.rejections, [("child_died".to_owned(), 1)].into());
+            assert_eq!(found.processes.iter().map(|process| process.busy).sum::<u64>(), 0);
+        });
+        open_gate(server, "gate");
+    });
+}
+
+fn ever_new_groups_take_the_rows_of_those_that_are_gone(setup: Setup) {
+    let group = |number: usize| {
+        format!(
+            "WSGIDaemonProcess new{number} processes=3\n\
+             WSGIScriptAlias /new{number} @ROOT@/apps/app.wsgi process-group=new{number}\n"
+        )
+    };
+    serving(setup.conf("IncludeOptional @ROOT@/htdocs/*.conf")).run(|server, cases| {
+        let sizes = || {
+            let child = server.children()[0];
+            let size = |name: &str| {
+                let maps = Process(child).read("maps");
+                let line = maps.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}"));
+                let (start, end) =
+                    line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
+                let number = |text: &str| usize::from_str_radix(text, 16).expect("an address");
+                number(end) - number(start)
+            };
+            ["mod_wsgi ledger", "mod_wsgi tallies"].map(size)
+        };
+        let old_children_have_gone = |before: &[u32]| {
+            wait_until("the children of before have gone", || {
+                server.children().iter().all(|child| !before.contains(child)).then_some(())
+            });
+        };
+        let mut all = Vec::new();
+        for number in 0..8 {
+            let before = server.children();
+            reconfigure(server, &group(number));
+            let path = format!("/new{number}/status/200");
+            wait_until("it serves", || (server.get(&path).status == 200).then_some(()));
+            old_children_have_gone(&before);
+            let name = format!("new{number}");
+            let (count, processes) = wait_until("it is counted", || {
+                let groups = snapshot(server).groups;
+                let found = groups.iter().find(|group| group.name == name).expect("the group");
+                (total(found) > 0).then(|| {
+                    (total(found), found.processes.iter().flat_map(|process| process.ended).sum::<u64>())
+                })
+            });
+            cases.check(&format!("{name} has its own counts alone"), || {
+                assert_eq!((count, processes), (1, 1))
+            });
+            all.push(sizes());
+        }
+        cases.check("the memory does not grow without end", || assert_eq!(all[3], all[7], "{all:?}"));
+    });
+}
+
+fn a_copy_of_a_child_counts_nothing(setup: Setup) {
+    if setup.mode() == e2e::Mode::Daemon {
+        return;
+    }
+    serving(setup.children(1)).run(|server, cases| {
+        let before = wait_until("the first is counted", || {
+            let _ = server.get("/status/200");
+            Some(group(server)).filter(|group| total(group) > 0 && group.requests.is_empty())
+        });
+        let mark = server.mark();
+        let mut connection = begin(server, "/fork");
+        // Whoever of the two is first.
+        let _ = connection.response("GET");
+        server.wait_log(mark, "in the copy");
+        let after = wait_counted(server, &before, 1);
+        cases.check("the request is one", || assert_eq!(total(&after) - total(&before), 1));
+        cases.check("requests of the child itself are counted as ever", || {
+            assert_eq!(server.get("/status/200").status, 200);
+            wait_counted(server, &after, 1);
+        });
+        // The copy does not know that it is none of Apache's children.
+        for process in Process(server.pid()).children().into_iter().flat_map(Process::children) {
+            signal(process, Signal::SIGKILL);
+        }
     });
 }
 
