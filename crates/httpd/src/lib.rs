@@ -56,7 +56,7 @@ pub use module::{
 };
 pub use mpm::{Mpm, ServerInfo};
 pub use output::{Output, SendError, SendFileError};
-pub use parent::{Identity, OtherChild, is_stopping, main_server};
+pub use parent::{Identity, OtherChild, is_exiting, is_stopping, main_server};
 pub use pool::{InteriorNul, Pool, PoolVec};
 pub use record::Record;
 pub use regex::Regex;

@@ -70,6 +70,13 @@ pub fn is_stopping() -> bool {
     status != sys::APR_SUCCESS || state == sys::AP_MPMQ_STOPPING as c_int
 }
 
+/// Returns whether the server ends for good: what is cleaned up is not made again.
+#[must_use]
+pub fn is_exiting() -> bool {
+    // SAFETY: numbers only.
+    (unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE as c_int) }) == sys::AP_SQ_MS_EXITING as c_int
+}
+
 /// A child process of the parent that does not belong to the MPM.
 #[derive(Debug, Clone, Copy)]
 pub struct OtherChild {

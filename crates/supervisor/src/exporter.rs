@@ -126,10 +126,13 @@ impl ExporterRunner {
         }
     }
 
-    /// Retires it with its generation: it goes on until no child is left.
-    pub(crate) fn retire(&mut self) {
+    /// Retires it with its generation: it goes on until no child is left. It sends no more metrics if
+    /// another one does.
+    pub(crate) fn retire(&mut self, is_replaced: bool) {
         self.is_retired = true;
-        if let Some(process) = &mut self.process {
+        if let Some(process) = &mut self.process
+            && is_replaced
+        {
             process._life = None;
         }
     }

@@ -28,8 +28,10 @@ use crate::token::{ExporterNumber, Token};
 use wsgi_core::codes::SUPERVISOR_FAILED;
 use wsgi_core::wire::board::State;
 
-/// The message of the parent before it closes the control socket.
+/// The message of the parent before it closes the control socket, since another generation follows.
 const RETIRE: u8 = b'R';
+/// The same, since the server ends.
+const END: u8 = b'E';
 /// The number of events that are taken at once.
 const EVENTS: usize = 64;
 /// The time between checks of retired slots, in milliseconds.
@@ -239,14 +241,14 @@ impl Supervisor {
     fn on_parent(&mut self) {
         let mut message = [0; 16];
         match descriptors::receive_with(&self.context.parent, &mut message, Wait::Never) {
-            Ok((1.., _)) if message[0] == RETIRE => {
+            Ok((1.., _)) if matches!(message[0], RETIRE | END) => {
                 self.is_retired = true;
                 for runner in &mut self.runners {
                     runner.retire(&self.context);
                 }
                 self.handle_templates(|| template::Event::Retire);
                 if let Some(exporter) = &mut self.exporter {
-                    exporter.retire();
+                    exporter.retire(message[0] == RETIRE);
                 }
             }
             Ok((1.., _)) => {}

@@ -118,6 +118,16 @@ impl Server {
         wait_until("Apache stops", || self.process.try_wait().ok().flatten())
     }
 
+    /// Stops the server as `apachectl graceful-stop` does.
+    ///
+    /// # Panics
+    /// It does not stop.
+    pub fn stop_gracefully(&mut self) -> ExitStatus {
+        self.let_connections_end();
+        self.signal(Signal::SIGWINCH);
+        wait_until("Apache stops", || self.process.try_wait().ok().flatten())
+    }
+
     /// Stops the server, and starts another one with the same configuration.
     ///
     /// # Panics

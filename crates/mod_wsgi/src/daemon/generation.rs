@@ -282,8 +282,10 @@ impl Drop for GenerationGuard {
         if let Some(parent) = self.0.parent().take()
             && let Some(control) = parent.control
         {
+            // No generation follows that would report what this one has done last.
+            let message = if httpd::is_exiting() { b"E" } else { b"R" };
             // This fails if the supervisor has gone, which is just as well.
-            let _ = descriptors::send_with(&control, b"R", &[], Wait::Never);
+            let _ = descriptors::send_with(&control, message, &[], Wait::Never);
         }
         let mut current = lock(&CURRENT);
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &self.0)) {

@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     on_one_mpm!(keys_of_collectors_are_read_by_the_exporter_alone, Root("write a file for root"), OTEL),
     on_one_mpm!(metrics_are_those_of_the_server, OTEL),
+    on_one_mpm!(metrics_are_sent_when_the_server_ends, OTEL),
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
     on_one_mpm!(without_its_program_nothing_is_exported, OTEL),
@@ -591,6 +592,20 @@ fn metrics_are_those_of_the_server(setup: Setup) {
             assert!(collector.spans().is_empty());
         });
     });
+}
+
+fn metrics_are_sent_when_the_server_ends(setup: Setup) {
+    for is_graceful in [false, true] {
+        let collector = OtlpCollector::start();
+        let mut server = exporting(setup.clone(), &collector, "signals=metrics interval=1h").start();
+        exporter(&server);
+        assert_eq!(server.get("/app/").status, 200);
+        let status = if is_graceful { server.stop_gracefully() } else { server.stop() };
+        assert!(status.success(), "{status}");
+        collector.wait_metric("http.server.request.duration", |metric| metric["points"][0]["count"] == 1);
+        assert_eq!(collector.received().len(), 1, "graceful: {is_graceful}");
+        assert!(!server.log_tail().contains("WSGI106"), "{}", server.log_tail());
+    }
 }
 
 fn exporters_end_with_their_generation(setup: Setup) {
