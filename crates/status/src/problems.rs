@@ -44,14 +44,16 @@ pub struct Problem {
     pub condition: Condition,
     /// Its description, in one sentence.
     pub text: String,
+    /// The same without the numbers, so that it changes only if something else is wrong.
+    pub gist: &'static str,
 }
 
 /// Returns what is wrong, in the order of the groups.
 #[must_use]
 pub fn of(snapshot: &Snapshot) -> Vec<Problem> {
     let of_group = |(index, group): (usize, &Group)| {
-        let (condition, text) = diagnose(group);
-        text.map(|text| Problem { group: index, condition, text })
+        let (condition, what) = diagnose(group);
+        what.map(|What { text, gist }| Problem { group: index, condition, text, gist })
     };
     snapshot.groups.iter().enumerate().filter_map(of_group).collect()
 }
@@ -62,7 +64,19 @@ pub fn condition(group: &Group) -> Condition {
     diagnose(group).0
 }
 
-fn diagnose(group: &Group) -> (Condition, Option<String>) {
+/// The description of a problem, and the same without numbers.
+struct What {
+    text: String,
+    gist: &'static str,
+}
+
+impl From<&'static str> for What {
+    fn from(gist: &'static str) -> Self {
+        Self { text: gist.to_owned(), gist }
+    }
+}
+
+fn diagnose(group: &Group) -> (Condition, Option<What>) {
     if group.is_partial {
         return (Condition::Hidden, None);
     }
@@ -70,21 +84,26 @@ fn diagnose(group: &Group) -> (Condition, Option<String>) {
     let serving = count(State::Serving);
     let failing = count(State::Failing);
     if failing > 0 {
-        let text = if serving > 0 {
-            format!("{failing} of its processes fail to start")
+        let what = if serving > 0 {
+            What {
+                text: format!(
+                    "{failing} of its processes fail to start; the events and the error log say why"
+                ),
+                gist: "some of its processes fail to start",
+            }
         } else {
-            "its processes fail to start, and none serves".to_owned()
+            "its processes fail to start, and none serves; the events and the error log say why".into()
         };
-        return (Condition::Failing, Some(format!("{text}; the events and the error log say why")));
+        return (Condition::Failing, Some(what));
     }
     if count(State::Cut) > 0 {
         let text = "its processes take no connections any more; restart the server";
-        return (Condition::Failing, Some(text.to_owned()));
+        return (Condition::Failing, Some(text.into()));
     }
     let mut of_serving = group.processes.iter().filter(|process| process.state == State::Serving);
     if serving > 0 && of_serving.all(|process| process.lacks_import) {
         let text = "a script that the configuration names could not be imported; the events and the error log say why";
-        return (Condition::Failing, Some(text.to_owned()));
+        return (Condition::Failing, Some(text.into()));
     }
     if group.queued > 0 && serving > 0 && group.busy() >= u64::from(group.threads) * serving as u64 {
         let (waits, threads) = (group.queued, group.busy());
@@ -92,7 +111,8 @@ fn diagnose(group: &Group) -> (Condition, Option<String>) {
             "all {threads} threads are busy, and {waits} {}",
             plural(waits, "request waits", "requests wait")
         );
-        return (Condition::Saturated, Some(text));
+        let gist = "all threads are busy, and requests wait";
+        return (Condition::Saturated, Some(What { text, gist }));
     }
     let condition = match (serving > 0, group.mode) {
         (true, _) => Condition::Serving,

@@ -197,7 +197,7 @@ impl<'a> Page<'a> {
             [first, rest @ ..] => {
                 let name = title(&self.snapshot.groups[first.group]);
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-                format!("Problem: {name}: {}{more}", first.text)
+                format!("Problem: {name}: {}{more}", first.gist)
             }
         }
     }

@@ -46,6 +46,21 @@ fn tags(page: &str) -> Vec<&str> {
 }
 
 #[test]
+fn more_of_what_is_wrong_is_not_announced() {
+    let announced = |busy, queued| {
+        let mut group = group(1, 0);
+        group.processes.iter_mut().for_each(|process| process.busy = busy);
+        group.queued = queued;
+        let page = page(&snapshot(vec![group]), "");
+        page.split("data-text=\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
+    };
+    assert_eq!(announced(0, 0).as_deref(), Some("No problems"));
+    let saturated = announced(5, 3);
+    assert_eq!(saturated.as_deref(), Some("Problem: group-1: all threads are busy, and requests wait"));
+    assert_eq!(announced(5, 4), saturated);
+}
+
+#[test]
 fn elements_are_closed_in_their_order() {
     let mut broken = group(1, 50);
     broken.processes[0].state = State::Failing;
