@@ -152,6 +152,11 @@ impl Slot {
         processes.any(|process| process.key == key && !process.is_serving)
     }
 
+    /// Returns whether the process was killed because it did not end by itself.
+    pub(crate) fn has_killed(&self, key: Key) -> bool {
+        self.exiting.iter().any(|exiting| exiting.key == key && exiting.is_killed)
+    }
+
     /// Returns the reason for which the process is to replace another one; `None` if it does not.
     pub(crate) fn reason_of(&self, key: Key) -> Option<Reason> {
         self.successor.as_ref().filter(|process| process.key == key)?.reason

@@ -326,7 +326,9 @@ fn a_successor_that_takes_too_long_is_ended() {
         "{actions:?}"
     );
     assert_eq!(stage.on(Event::Ready(2)), [], "too late");
+    assert!(!stage.slot.has_killed(2));
     assert_eq!(stage.tick(), (DEFAULT_SHUTDOWN, vec![Action::Kill(2)]));
+    assert!(stage.slot.has_killed(2) && !stage.slot.has_killed(1));
     assert_eq!(stage.slot.serving(), Some(101));
 }
 

@@ -113,6 +113,8 @@ impl SlotRunner {
         }
         let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
         let exit = match self.processes[at].child.try_wait() {
+            // That the system has killed another process meanwhile is no cause of this end.
+            Ok(Some(exit)) if self.slot.has_killed(key) => exit,
             Ok(Some(exit)) => context.named(exit),
             Ok(None) => return,
             // Nobody else waits for it, so this cannot be; but it is gone.
