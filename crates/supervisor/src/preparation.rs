@@ -27,6 +27,9 @@ use crate::program::CONTROL;
 /// and of the group's configuration. The others have the numbers that they have in Python.
 pub(crate) const ROLE: &str = "prepare";
 
+/// The number of messages that are read at a stretch.
+const BATCH: usize = 64;
+
 /// The longest text of a message; no message is much longer.
 const LONGEST: usize = 8 << 10;
 
@@ -95,10 +98,23 @@ impl Preparation {
         Self { pipe, received: Vec::new(), obstacle: None }
     }
 
+    /// Handles the messages so far: logs what is to be logged, and keeps the last obstacle. Returns
+    /// the first failure; errors are those of [`next_message`](Self::next_message).
+    pub(crate) fn next_failure(&mut self, mut log: impl FnMut(Level, String)) -> io::Result<(Level, String)> {
+        for _ in 0..BATCH {
+            match self.next_message()? {
+                Message::Log(level, text) => log(level, text),
+                Message::Obstacle(text) => self.obstacle = Some(text),
+                Message::Failure(level, text) => return Ok((level, text)),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Returns the next message; [`io::ErrorKind::WouldBlock`] if there is none yet,
     /// [`io::ErrorKind::UnexpectedEof`] once there will be none, and [`io::ErrorKind::InvalidData`]
     /// for what is none.
-    pub(crate) fn next_message(&mut self) -> io::Result<Message> {
+    fn next_message(&mut self) -> io::Result<Message> {
         let mut block = [0; 4096];
         loop {
             if let Some(message) = Message::take(&mut self.received)? {

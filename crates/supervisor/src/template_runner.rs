@@ -15,7 +15,7 @@ use wsgi_core::wire::exit;
 use crate::context::Context;
 use crate::ends::{Ends, Given};
 use crate::log::Level;
-use crate::preparation::{self, Message, Preparation};
+use crate::preparation::{self, Preparation};
 use crate::process::{BATCH, FailedImport, Process};
 use crate::program::{self, Obstacle};
 use crate::record::{PendingEvent, RecordedGroup};
@@ -116,18 +116,11 @@ impl TemplateRunner {
                 return;
             };
             let Some(preparation) = &mut process.preparation else { return };
-            let (level, text) = match preparation.next_message() {
-                Ok(Message::Log(level, text)) => {
-                    context.log(self.group, level, text);
-                    continue;
-                }
-                Ok(Message::Obstacle(text)) => {
-                    preparation.obstacle = Some(text);
-                    continue;
-                }
+            let log = |level, text| context.log(self.group, level, text);
+            let (level, text) = match preparation.next_failure(log) {
                 // It ends by itself.
-                Ok(Message::Failure(level, text)) => {
-                    context.log(self.group, level, text);
+                Ok((level, text)) => {
+                    log(level, text);
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

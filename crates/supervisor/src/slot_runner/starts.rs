@@ -14,8 +14,8 @@ use super::SlotRunner;
 use crate::context::Context;
 use crate::ends::{Ends, Given};
 use crate::log::Level;
-use crate::preparation::{self, Message, Preparation};
-use crate::process::{AbandonedProcess, BATCH, Process, UnbornProcess};
+use crate::preparation::{self, Preparation};
+use crate::process::{AbandonedProcess, Process, UnbornProcess};
 use crate::program::{self, Obstacle};
 use crate::relay::Destination;
 use crate::slot::{Event, Key};
@@ -25,37 +25,28 @@ use crate::token::Token;
 impl SlotRunner {
     /// Handles messages of a process that prepares itself, or that has become Python.
     pub(crate) fn on_preparation(&mut self, key: Key, context: &Context) {
-        for _ in 0..BATCH {
-            let Some(process) = self.processes.iter_mut().find(|process| process.key == key) else { return };
-            let pid = process.child.pid();
-            let Some(preparation) = &mut process.preparation else { return };
-            let (level, text) = match preparation.next_message() {
-                Ok(Message::Log(level, text)) => {
-                    context.log(self.group, level, text);
-                    continue;
-                }
-                Ok(Message::Obstacle(text)) => {
-                    preparation.obstacle = Some(text);
-                    continue;
-                }
-                Ok(Message::Failure(level, text)) => (level, text),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    // It is registered, so that cannot fail.
-                    let _ = context.epoll.delete(&preparation.pipe);
-                    process.preparation = None;
-                    self.log_started(pid, "started", context);
-                    return self.handle(Event::Started(key), context);
-                }
-                Err(error) => {
-                    (Level::Error, format!("process {pid} prepares itself, and is not understood: {error}"))
-                }
-            };
-            context.log(self.group, level, &text);
-            let event = self.abandon(key, context);
-            self.cause = Some(text);
-            return self.handle(event, context);
-        }
+        let Some(process) = self.processes.iter_mut().find(|process| process.key == key) else { return };
+        let pid = process.child.pid();
+        let Some(preparation) = &mut process.preparation else { return };
+        let (level, text) = match preparation.next_failure(|level, text| context.log(self.group, level, text))
+        {
+            Ok(failure) => failure,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                // It is registered, so that cannot fail.
+                let _ = context.epoll.delete(&preparation.pipe);
+                process.preparation = None;
+                self.log_started(pid, "started", context);
+                return self.handle(Event::Started(key), context);
+            }
+            Err(error) => {
+                (Level::Error, format!("process {pid} prepares itself, and is not understood: {error}"))
+            }
+        };
+        context.log(self.group, level, &text);
+        let event = self.abandon(key, context);
+        self.cause = Some(text);
+        self.handle(event, context);
     }
 
     pub(super) fn spawn(
