@@ -69,10 +69,18 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if content.len() as u64 > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(content) }
 }
 
-/// Returns the names in a directory, as far as they can be read.
+/// The most names of a directory that are read: whoever owns it can make any number.
+const MOST_NAMES: usize = 10_000;
+
+/// Returns the names in a directory, as far as they can be read, and no more than 10,000.
 #[must_use]
 pub fn names(directory: &Path) -> Vec<OsString> {
-    directory.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+    first_names(directory, MOST_NAMES)
+}
+
+fn first_names(directory: &Path, most: usize) -> Vec<OsString> {
+    let entries = directory.read_dir().into_iter().flatten().take(most);
+    entries.flatten().map(|entry| entry.file_name()).collect()
 }
 
 /// The status of an open file, as the kernel knows it. Nobody else is asked, such as a file
@@ -146,6 +154,16 @@ mod tests {
         assert!(is_readable(open(true, OFlag::empty())).unwrap());
         assert!(!is_readable(open(false, OFlag::O_PATH)).unwrap());
         assert!(!is_readable(File::options().write(true).open("/dev/null").unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_directory_of_any_size_has_no_more_names_than_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..3 {
+            std::fs::write(directory.path().join(number.to_string()), "").unwrap();
+        }
+        assert_eq!((names(directory.path()).len(), first_names(directory.path(), 2).len()), (3, 2));
+        assert!(names(Path::new("/nonexistent")).is_empty());
     }
 
     #[test]
