@@ -88,7 +88,7 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
         Err(error) => {
             let text = format!(
                 "there is no shared memory ({error}): requests are not counted, and the status of the server has no \
-                 figures. Allow the server more memory and open files"
+                 figures. Allow the server more memory, open files and larger files (ulimit -v, -n, -f)"
             );
             log::server(server, Level::Warn, text);
         }
@@ -115,7 +115,7 @@ impl Keeper {
         let words = words.grow(&file, directory.words()).unwrap_or_else(|(words, error)| {
             let text = format!(
                 "the shared memory cannot grow ({error}): requests of new process groups are not counted. Allow the \
-                 server more memory"
+                 server more memory and larger files (ulimit -v, -f)"
             );
             log::server(server, Level::Warn, text);
             words

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 pub use long::{LongWords, ReadOnlyLongWords};
 
 /// The seals that keep the size as it is.
@@ -195,8 +197,13 @@ fn new_file(name: &CStr, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// Changes the length of a memory file. The limit of files' sizes holds for them, too: the system
+/// would end this process if it were exceeded.
 fn resize(file: &OwnedFd, length: usize) -> io::Result<()> {
     let size = libc::off_t::try_from(length).map_err(|_| too_large())?;
+    if getrlimit(Resource::RLIMIT_FSIZE)?.0 < length as u64 {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     // SAFETY: it does not concern memory of this process.
     if unsafe { libc::ftruncate(file.as_raw_fd(), size) } != 0 {
         return Err(io::Error::last_os_error());
@@ -254,6 +261,21 @@ mod tests {
         assert_eq!(ReadOnlyWords::map(&file, 16).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let (pipe, _other) = io::pipe().unwrap();
         assert!(Words::map(&pipe, 16).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_sizes_is_an_error() {
+        // SAFETY: the copy of this process makes files, and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let is_limited = nix::sys::resource::setrlimit(Resource::RLIMIT_FSIZE, 8192, 8192).is_ok();
+            let small = Words::create(c"test", 2048).is_ok();
+            let large = Words::create(c"test", 2049).map_err(|error| error.raw_os_error());
+            let is_right = is_limited && small && matches!(large, Err(Some(libc::EFBIG)));
+            crate::exit::now(i32::from(!is_right));
+        }
+        let exit = crate::process::Child::open(pid).unwrap().wait().unwrap();
+        assert_eq!(exit, crate::process::Exit::Status(0));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
         Err(error) => {
             let text = format!(
                 "there is no shared memory ({error}): the status of the server shows neither crashes nor restarts of \
-                 daemon processes. Allow the server more memory and open files"
+                 daemon processes. Allow the server more memory, open files and larger files (ulimit -v, -n, -f)"
             );
             log::server(server, Level::Warn, text);
         }
