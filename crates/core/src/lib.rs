@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod directive;
 pub mod environment_readers;
 pub mod fault;
+pub mod front;
 pub mod groups;
 pub mod headers;
 pub mod health;

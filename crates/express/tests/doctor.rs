@@ -477,6 +477,21 @@ fn locales_are_checked() {
     let (_, report) = examine_script("application = print\n", &["--locale", "xx_XX.UTF-8"]);
     let line = only(&report, "start");
     assert!(line.starts_with("--locale: warning: this machine has no locale xx_XX.UTF-8"), "{line}");
+
+    let prefix = healthy();
+    let made = Command::new("localedef")
+        .args(["-i", "de_DE", "-f", "ISO-8859-1"])
+        .arg(prefix.path("de_DE"))
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no locale can be made here");
+        return;
+    }
+    let output =
+        prefix.server("doctor", &["--locale", "de_DE"]).env("LOCPATH", prefix.path("")).output().unwrap();
+    let report = text(&output);
+    assert!(only(&report, "locale").to_ascii_lowercase().contains("is iso8859-1"), "{report}");
 }
 
 /// Has the doctor look at a server that a unit starts.

@@ -5,13 +5,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use httpd::{Allowed, Applied, DirectiveSpec, Directives, Level, Line, Regex, Server};
+use httpd::{Allowed, Applied, DirectiveSpec, Directives, Level, Line, Regex, Server, ServerInfo};
 use os::accounts;
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, Reviewed, ServerConfig};
 use wsgi_core::daemon::{NamedServer, ServerId};
 use wsgi_core::diagnostic::{Diagnostic, Position, Severity};
 use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
+use wsgi_core::front::Front;
 
 use crate::embedded::python_home;
 use crate::{Wsgi, log};
@@ -62,6 +63,19 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
 /// Logs notices about a complete configuration that may not be what the administrator meant.
 pub(crate) fn review(server: &Server) {
     for diagnostic in diagnostics(server) {
+        log::server(server, level(&diagnostic), diagnostic.to_string());
+    }
+}
+
+/// Logs warnings about groups whose limits the server's own make useless.
+pub(crate) fn review_front(server: &Server, info: &ServerInfo) {
+    let Some(global) = server.global::<Wsgi>() else { return };
+    let mpm = info.mpm();
+    let front = Front {
+        workers: u64::from(mpm.processes) * u64::from(mpm.threads),
+        timeout: server.all().map(Server::timeout).max().unwrap_or_default(),
+    };
+    for diagnostic in global.review_front(&front) {
         log::server(server, level(&diagnostic), diagnostic.to_string());
     }
 }

@@ -103,6 +103,7 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
         log::server(server, Level::Warn, line);
     }
     config::review(server);
+    config::review_front(server, info);
     permits::prepare(server, info);
     termination::prepare(server, info);
     if info.is_starting() {

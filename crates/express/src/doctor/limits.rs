@@ -2,8 +2,10 @@
 //! is room for.
 
 use std::fs;
+use std::time::Duration;
 
 use wsgi_core::codes::NO_PROCESS;
+use wsgi_core::front::{Behind, Front};
 
 use super::checks::{Check, Topic};
 use super::finding::{Finding, Place};
@@ -26,7 +28,8 @@ pub(super) static TOPIC: Topic = Topic {
         },
         Check {
             name: "workers",
-            about: "More threads in daemon processes than Apache admits requests (`MaxRequestWorkers`): some of them never have anything to do.",
+            about: "More threads in daemon processes than Apache admits requests (`MaxRequestWorkers`): some of them never have anything to do. \
+                    The server logs this, too, when it starts.",
             run: workers,
         },
         Check {
@@ -132,20 +135,17 @@ fn shown(bytes: u64) -> String {
 
 fn workers(subject: &Subject) -> Vec<Finding> {
     let Some((workers, place)) = &subject.server.workers else { return Vec::new() };
-    let too_many = |group: &&Group| {
-        !group.is_embedded() && u64::from(group.processes) * u64::from(group.threads) > u64::from(*workers)
-    };
+    let front = Front { workers: u64::from(*workers), timeout: Duration::ZERO };
     let finding = |group: &Group| {
-        Finding::warning(format!(
-            "{} has {} threads, and Apache admits {workers} requests at a time",
-            group.shown(),
-            u64::from(group.processes) * u64::from(group.threads)
-        ))
-        .at(group.place.as_ref().or(place.as_ref()))
-        .because("the others never have anything to do, and idle connections of clients take places, too")
-        .remedy("raise MaxRequestWorkers (--max-clients) above the threads of all groups, or use fewer processes or threads")
+        let behind = Behind {
+            name: group.name.as_ref()?.as_bytes(),
+            threads: u64::from(group.processes) * u64::from(group.threads),
+            request_timeout: Duration::ZERO,
+            socket_timeout: Duration::ZERO,
+        };
+        Some(Finding::from(front.idle_threads(behind)?).at(group.place.as_ref().or(place.as_ref())))
     };
-    subject.groups.iter().filter(too_many).map(finding).collect()
+    subject.groups.iter().filter_map(finding).collect()
 }
 
 /// The descriptors of an Apache child that are there in any case.

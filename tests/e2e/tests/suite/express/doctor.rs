@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 
 use e2e::Needs::{Daemon, Ours, Root};
-use e2e::{Server, Setup, Target, Test, free_port, on_one_mpm, test};
+use e2e::{LogMark, Server, Setup, Target, Test, free_port, on_one_mpm, test};
 use serde_json::Value;
 
 use super::server::{Site, account, allow, command, own_options};
@@ -16,6 +16,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(what_the_doctor_finds_is_what_happens, Daemon, Ours("doctor")),
     on_one_mpm!(faults_that_prevent_the_start_are_found, Daemon, Ours("doctor")),
     on_one_mpm!(modules_that_do_not_fit_are_found, Daemon, Ours("doctor")),
+    on_one_mpm!(limits_and_locales_that_do_not_fit_are_found, Daemon, Ours("doctor")),
+    on_one_mpm!(lines_of_htaccess_that_are_refused_are_found, Daemon, Ours("doctor")),
     on_one_mpm!(the_doctor_reads_what_apache_reads, Daemon, Ours("doctor")),
     on_one_mpm!(a_layout_like_debian_s_is_sound, Daemon, Ours("doctor")),
     test!(what_the_program_generates_is_sound, Daemon, Ours("doctor")),
@@ -232,6 +234,121 @@ fn faults_that_prevent_the_start_are_found(setup: Setup) {
             });
         }
         server.write("part.conf", "");
+    });
+}
+
+/// Answers with the encoding of text, and whether the locale was there.
+const LOCALE: &str = "\
+import locale
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [f'{locale.getpreferredencoding(False)} {locale.setlocale(locale.LC_CTYPE)}'.encode()]
+";
+
+fn limits_and_locales_that_do_not_fit_are_found(setup: Setup) {
+    let groups = [
+        ("sound", "threads=1 request-timeout=20 locale=C.UTF-8", "[UTF-8 C.UTF-8]"),
+        ("many", "processes=2 threads=200 request-timeout=20", ""),
+        ("late", "threads=1 request-timeout=90", ""),
+        ("plain", "threads=1 request-timeout=20 locale=C", ""),
+        ("missing", "threads=1 request-timeout=20 locale=xx_XX.UTF-8", " C]"),
+    ];
+    let lines = groups.iter().map(|(name, options, _)| {
+        format!(
+            "WSGIDaemonProcess {name} {options}\n\
+             WSGIScriptAlias /{name} @ROOT@/apps/locale.wsgi process-group={name} application-group=%{{GLOBAL}}\n"
+        )
+    });
+    let lines: String = lines.collect();
+    setup.own_groups().file("apps/locale.wsgi", LOCALE).conf(&format!("Timeout 30\n{lines}")).run(
+        |server, cases| {
+            let output = command(&[]).args(["doctor", "--config"]).arg(server.path("httpd.conf")).output();
+            let output = output.unwrap_or_else(|error| panic!("doctor: {error}"));
+            let report = String::from_utf8_lossy(&output.stdout).into_owned();
+            let log = server.log_since(LogMark::default());
+            let content = fs::read_to_string(server.path("httpd.conf")).unwrap_or_default();
+            let found = |group: &str, check: &str| {
+                let line =
+                    content.lines().position(|line| line.starts_with(&format!("WSGIDaemonProcess {group} ")));
+                let place = format!("httpd.conf:{}: ", line.map_or(0, |line| line + 1));
+                let is_it = |line: &&str| line.contains(&place) && line.ends_with(&format!(" [{check}]"));
+                report.lines().filter(is_it).map(str::to_owned).collect::<Vec<_>>()
+            };
+            cases.check("a sound group", || {
+                assert!(
+                    ["workers", "timeouts", "locale"].iter().all(|check| found("sound", check).is_empty()),
+                    "{report}"
+                );
+            });
+            cases.check("limits", || {
+                for (group, check, words) in [
+                    ("many", "workers", "'many' has 400 threads, and Apache admits"),
+                    ("late", "timeouts", "'late' (90 s) comes too late"),
+                ] {
+                    let lines = found(group, check);
+                    assert!(lines.len() == 1 && lines[0].contains(words), "{report}");
+                    assert!(log.contains(words), "{words}: {log}");
+                }
+                assert!(!log.contains("'sound' has") && !log.contains("'late' has"), "{log}");
+            });
+            cases.check("locales", || {
+                for (group, words) in [("plain", "has the locale C"), ("missing", "no locale xx_XX.UTF-8")] {
+                    let lines = found(group, "locale");
+                    assert!(lines.len() == 1 && lines[0].contains(words), "{group}: {report}");
+                }
+            });
+            for (group, _, answer) in groups {
+                cases.check(group, || {
+                    let response = server.get(&format!("/{group}"));
+                    assert!(
+                        format!("[{}]", response.text()).ends_with(answer),
+                        "{group}: {}",
+                        response.text()
+                    );
+                });
+            }
+        },
+    );
+}
+
+fn lines_of_htaccess_that_are_refused_are_found(setup: Setup) {
+    let setup =
+        setup.app("/", "app.wsgi", APP).file("apps/.htaccess", "# none\n").file("htdocs/run/b.wsgi", APP);
+    let conf = "<Directory @ROOT@/apps>\nAllowOverride FileInfo\n</Directory>\n\
+                Alias /run @ROOT@/htdocs/run\n<Directory @ROOT@/htdocs/run>\nAllowOverride FileInfo Options\nRequire all granted\n</Directory>\n";
+    setup.conf(conf).run(|server, cases| {
+        let of = |check: &str| {
+            let (findings, _) = examine(&[], &server.path("httpd.conf"), &[]);
+            findings.into_iter().filter(|finding| finding.check == check).collect::<Vec<_>>()
+        };
+        for (lines, is_refused) in [
+            ("SetEnv A 1\n", false),
+            ("\nRequire all granted\n", true),
+            ("\nWSGIProcessGroup other\n", true),
+            ("\nWSGIScriptReloading Maybe\n", true),
+            ("<IfModule nonesuch.c>\nOptions None\n</IfModule>\n", false),
+        ] {
+            cases.check(lines, || {
+                server.write("apps/.htaccess", lines);
+                let found = of("htaccess");
+                assert_eq!(server.get("/").status, if is_refused { 500 } else { 200 });
+                let places: Vec<_> =
+                    found.iter().map(|finding| (finding.line, finding.severity.as_str())).collect();
+                assert_eq!(places, if is_refused { vec![(2, "error")] } else { Vec::new() }, "{found:?}");
+            });
+        }
+        server.write("apps/.htaccess", "");
+        for (lines, status, is_found) in [
+            ("AddHandler wsgi-script .wsgi\n", 403, true),
+            ("Options +ExecCGI\nAddHandler wsgi-script .wsgi\n", 200, false),
+        ] {
+            cases.check(lines, || {
+                server.write("htdocs/run/.htaccess", lines);
+                assert_eq!(server.get("/run/b.wsgi").status, status);
+                assert_eq!(of("exec-cgi").len(), usize::from(is_found));
+            });
+        }
     });
 }
 

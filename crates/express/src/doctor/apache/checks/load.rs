@@ -1,5 +1,9 @@
 //! Times and numbers of processes that do not fit together.
 
+use std::time::Duration;
+
+use wsgi_core::front::{Behind, Front};
+
 use super::on;
 use crate::apache::Mpm;
 use crate::doctor::apache::Configuration;
@@ -18,7 +22,8 @@ pub(super) const PREFORK: Check = Check {
 pub(super) const TIMES: Check = Check {
     name: "timeouts",
     about: "Times that contradict each other: a `request-timeout=` that never comes, since Apache gives the request up before (`socket-timeout=`, \
-            else `Timeout`); a `KeepAliveTimeout` for which idle clients hold all processes of the prefork model.",
+            else `Timeout`); a `KeepAliveTimeout` for which idle clients hold all processes of the prefork model. The server \
+            logs the former, too, when it starts.",
     run: |subject| on(subject, times),
 };
 
@@ -57,28 +62,20 @@ fn prefork(subject: &Subject) -> Vec<Finding> {
 fn times(configuration: &Configuration) -> Vec<Finding> {
     let model = &configuration.model;
     let mut findings = Vec::new();
-    let timeout = model.number("Timeout").map_or(60, |(seconds, _)| seconds);
+    // A group may serve any of the hosts.
+    let of_main = model.number("Timeout").map_or(60, |(seconds, _)| seconds);
+    let longest = model.all("Timeout").filter_map(|line| line.number(0)).chain([of_main]).max();
+    let front = Front { workers: u64::MAX, timeout: Duration::from_secs(longest.unwrap_or(of_main)) };
     for daemon in &model.global.daemons {
         let limits = &daemon.options.limits;
-        let (socket, of) = match limits.socket_timeout {
-            0 => (timeout * 1000, "Timeout"),
-            own => (own, "socket-timeout="),
+        let behind = Behind {
+            name: &daemon.name,
+            threads: 0,
+            request_timeout: Duration::from_millis(limits.request_timeout),
+            socket_timeout: Duration::from_millis(limits.socket_timeout),
         };
-        if limits.request_timeout > 0 && socket > 0 && socket < limits.request_timeout {
-            findings.push(
-                Finding::warning(format!(
-                    "the request-timeout of the process group '{}' ({} s) comes too late",
-                    String::from_utf8_lossy(&daemon.name),
-                    limits.request_timeout / 1000
-                ))
-                .at(Some(&place(&daemon.position)))
-                .because(format!(
-                    "Apache waits {} s for data of a process ({of}), and then answers 504, while the request goes on",
-                    socket / 1000
-                ))
-                .remedy("let request-timeout= be the shorter one: lower it, or raise socket-timeout="),
-            );
-        }
+        let fault = front.late_timeout(behind);
+        findings.extend(fault.map(|fault| Finding::from(fault).at(Some(&place(&daemon.position)))));
     }
     if let Some((seconds, line)) = model.number("KeepAliveTimeout").filter(|(seconds, _)| *seconds > 30)
         && configuration.mpm() == Some(Mpm::Prefork)
