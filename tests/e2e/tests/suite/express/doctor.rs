@@ -628,9 +628,13 @@ fn others_than_root_may_ask(setup: Setup) {
         });
         cases.check("a file that cannot be read", || {
             allow(file.clone(), 0o600);
-            let output = doctor(&launcher, &file, &[]);
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.code() == Some(1) && text.contains("check --config"), "{text}");
+            let (findings, status) = examine(&launcher, &file, &[]);
+            let is_told = |finding: &Finding| {
+                finding.severity == "error"
+                    && finding.text.contains("cannot be read")
+                    && finding.text.contains("check --config")
+            };
+            assert!(findings.iter().any(is_told) && status == Some(1), "{findings:?}");
         });
     });
 }

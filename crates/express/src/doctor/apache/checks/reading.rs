@@ -44,7 +44,10 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
     let is_accepted = word.is_some_and(|word| word.complaint.is_none());
     if !is_accepted {
         for problem in &configuration.problems {
-            findings.push(Finding::error(&problem.text).at(problem.position.as_ref().map(place).as_ref()));
+            let remedy =
+                if problem.position.is_none() { "check --config, and who may read the file" } else { "" };
+            let place = problem.position.as_ref().map(place);
+            findings.push(Finding::error(&problem.text).at(place.as_ref()).remedy(remedy));
         }
         // Apache names the first of them only, and stops there.
         for (reason, position) in &configuration.model.refused {
