@@ -64,9 +64,10 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
              process: raise the limit of open files (ulimit -n, LimitNOFILE= of the service)"
         )
     });
+    // An error ends Apache, with everything else that it serves. No request needs the exporter.
+    let is_vital = !info.is_restart() && !global.daemons.is_empty();
     let generation = match generation {
-        // An error would end Apache, with everything else that it serves.
-        Err(text) if info.is_restart() => {
+        Err(text) if !is_vital => {
             let rest = "There are no daemon processes, and requests to them get status 500, until a restart of the server \
                         makes them";
             log::server(server, Level::Alert, format!("{text} {rest}"));
@@ -81,8 +82,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let parent = &mut *generation.parent();
     let Some(parent) = parent else { return Ok(()) };
     match start_supervisor(server, parent) {
-        // An error would end Apache, with everything else that it serves.
-        Err(text) if info.is_restart() => {
+        Err(text) if !is_vital => {
             on_start_failure(server, parent, &text);
             Ok(())
         }
@@ -111,10 +111,12 @@ fn try_start(server: &Server, parent: &mut Parent) {
 fn on_start_failure(server: &Server, parent: &mut Parent, text: &str) {
     parent.publish_supervision(false);
     let pause = parent.supervision.not_started(Instant::now()).as_secs();
-    let text = format_args!(
-        "{text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
-         status 503"
-    );
+    let meanwhile = match parent.ends.is_empty() {
+        // It is there for the exporter only.
+        true => "nothing is exported to OpenTelemetry",
+        false => "requests to daemon processes get status 503",
+    };
+    let text = format_args!("{text}. The next try is in {pause} s or a little later; until then {meanwhile}");
     log::server_message(server, SUPERVISOR_NOT_STARTED, text);
 }
 

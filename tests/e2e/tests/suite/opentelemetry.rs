@@ -30,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
     on_one_mpm!(without_its_program_nothing_is_exported, OTEL),
+    on_one_mpm!(without_a_supervisor_nothing_is_exported, OTEL),
 ];
 
 const APP: &str = include_str!("../../apps/traced.wsgi");
@@ -665,6 +666,29 @@ fn without_its_program_nothing_is_exported(setup: Setup) {
             let line = server.wait_log(mark, "WSGI1060: the exporter of OpenTelemetry");
             assert!(line.contains("cannot be opened") && line.contains("goes on without"), "{line}");
             assert_eq!(server.get("/app/").text(), "\n", "without a traceparent");
+        });
+        cases.check("a restart takes one that was installed later", || {
+            fs::rename(&elsewhere, &program).expect("the program");
+            server.restart();
+            let (parent, _) = send(server, "/app/", &[]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+        });
+    });
+}
+
+fn without_a_supervisor_nothing_is_exported(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let mut server = exporting(setup.own_module().own_groups(), &collector, "signals=traces").start();
+    exporter(&server);
+    let (program, elsewhere) = (server.path("module/supervisor"), server.path("supervisor"));
+    fs::rename(&program, &elsewhere).expect("the program");
+    let mark = server.mark();
+    server.stop_and_start();
+    server.cases(|server, cases| {
+        cases.check("a server without process groups starts nevertheless", || {
+            let line = server.wait_log(mark, "WSGI0020: ");
+            assert!(line.contains("until then nothing is exported to OpenTelemetry"), "{line}");
+            send(server, "/app/", &[]);
         });
         cases.check("a restart takes one that was installed later", || {
             fs::rename(&elsewhere, &program).expect("the program");
