@@ -255,11 +255,12 @@ impl<'a> Line<'a> {
     /// Returns the further values.
     fn extra(&self) -> Object {
         let mut extra = Object::new();
-        let mut name = None;
+        let (mut name, mut names) = (None, Vec::new());
         for (field, value) in &self.0 {
             match (field, name.take()) {
                 (Field::Name, _) => name = Some(String::from_utf8_lossy(value)),
-                (Field::Text | Field::Token, Some(name)) => {
+                // Names may be the same once they are text; the first one counts.
+                (Field::Text | Field::Token, Some(name)) if !names.contains(&name) => {
                     // The name may be escaped, too.
                     let taken = extra.length() + 6 * name.len();
                     let room = LONGEST_EXTRA.saturating_sub(taken).min(Field::Text.longest());
@@ -268,6 +269,7 @@ impl<'a> Line<'a> {
                     } else if *field != Field::Token || !extra.token(&name, value) {
                         extra.text(&name, value, room);
                     }
+                    names.push(name);
                 }
                 _ => {}
             }
@@ -311,6 +313,13 @@ pub struct Origin<'a> {
 #[must_use]
 pub fn is_object(line: &[u8]) -> bool {
     line.starts_with(BEGIN.as_bytes()) && line.trim_ascii_end().ends_with(b"}")
+}
+
+/// Returns the place where something like such an object begins behind other text, if it does.
+#[must_use]
+pub fn object_behind_text(line: &[u8]) -> Option<usize> {
+    let at = line.windows(BEGIN.len()).position(|bytes| bytes == BEGIN.as_bytes())?;
+    (at > 0 && is_object(&line[at..])).then_some(at)
 }
 
 /// Returns the trace id of a `traceparent` header, or `None` if that is not valid.
@@ -367,6 +376,8 @@ mod tests {
             (Field::Token, b"3"),
             (Field::Name, b"forged"),
             (Field::Token, b"3,\"pid\":4"),
+            (Field::Name, b"count"),
+            (Field::Text, b"again"),
         ] {
             record.add(field, value);
         }

@@ -125,6 +125,20 @@ def in_a_copy():
     os.waitpid(pid, 0)
 
 
+def in_copies():
+    copies = []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            for number in range(100):
+                os.write(2, b"begun")
+                logging.getLogger("shop.copies").warning(f"long {number} " + "z" * 6000)
+            os._exit(0)
+        copies.append(pid)
+    for pid in copies:
+        os.waitpid(pid, 0)
+
+
 WAYS = [unconfigured, stream_handler, own_formatter, in_thread, hostile, several_lines]
 if mod_wsgi.process_group:
     # Elsewhere it is Apache's own standard error.
@@ -139,7 +153,7 @@ def application(environ, start_response):
     if path == "flood":
         for number in range(500):
             print(f"flood {number} " + "y" * 300)
-    for way in [*WAYS, huge, in_a_copy] if path != "all" else WAYS:
+    for way in [*WAYS, huge, in_a_copy, in_copies] if path != "all" else WAYS:
         if path in (way.__name__, "all"):
             way()
     print(f"done with {path}")

@@ -1,6 +1,7 @@
 //! Lines on their way to the log. A daemon process and what it starts write to one pipe, which
 //! takes only so much at once: what is longer may be interrupted by others. So longer lines go in
-//! parts, each of which looks like a line; what else is in the pipe is left as it is.
+//! parts, each of which looks like a line and names its writer; what else is in the pipe is left as it
+//! is.
 
 /// The number of bytes that a pipe takes whole, or not at all (`PIPE_BUF` of Linux).
 pub const WHOLE: usize = 4096;
@@ -11,16 +12,25 @@ const PART: &[u8] = b"\0wsgi+";
 /// The beginning of the last part.
 const LAST: &[u8] = b"\0wsgi.";
 
+/// The number of bytes that name the writer of a part.
+const WRITER: usize = 8;
+
+/// The number of writers whose lines are joined at a time.
+const MOST_WRITERS: usize = 16;
+
 /// The length beyond which a joined line does not grow, whatever comes.
 const LONGEST: usize = 64 << 10;
 
-/// Splits a line, which has its end, into parts with ends of their own; appends them to `parts`.
-pub fn split(line: &[u8], parts: &mut Vec<u8>) {
+/// Splits a line of a process, which has its end, into parts with ends of their own; appends them to
+/// `parts`.
+pub fn split(line: &[u8], process: u32, parts: &mut Vec<u8>) {
+    let writer = format!("{process:08x}");
     let mut text = line.strip_suffix(b"\n").unwrap_or(line);
-    let most = WHOLE - PART.len() - 1;
+    let most = WHOLE - PART.len() - WRITER - 1;
     loop {
         let (part, rest) = text.split_at(text.len().min(most));
         parts.extend_from_slice(if rest.is_empty() { LAST } else { PART });
+        parts.extend_from_slice(writer.as_bytes());
         parts.extend_from_slice(part);
         parts.push(b'\n');
         if rest.is_empty() {
@@ -33,8 +43,8 @@ pub fn split(line: &[u8], parts: &mut Vec<u8>) {
 /// A joiner of parts to lines.
 #[derive(Debug, Default)]
 pub struct Joiner {
-    /// The line of which parts have come.
-    line: Vec<u8>,
+    /// The lines of which parts have come, with their writers, the oldest first.
+    lines: Vec<(Box<[u8]>, Vec<u8>)>,
 }
 
 impl Joiner {
@@ -46,7 +56,7 @@ impl Joiner {
         }
         let mut joined = Vec::with_capacity(lines.len());
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let Some((before, is_last, text)) = part(line) else {
+            let Some(Part { before, writer, is_last, text }) = Part::find(line) else {
                 joined.extend_from_slice(line);
                 continue;
             };
@@ -55,28 +65,53 @@ impl Joiner {
                 joined.extend_from_slice(before);
                 joined.push(b'\n');
             }
-            self.line.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
-            if is_last || self.line.len() >= LONGEST {
-                joined.append(&mut self.rest());
+            let known = self.lines.iter().position(|(of, _)| **of == *writer);
+            let at = known.unwrap_or_else(|| {
+                if self.lines.len() == MOST_WRITERS {
+                    joined.append(&mut finished(self.lines.remove(0).1));
+                }
+                self.lines.push((writer.into(), Vec::new()));
+                self.lines.len() - 1
+            });
+            let (_, begun) = &mut self.lines[at];
+            begun.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
+            if is_last || begun.len() >= LONGEST {
+                joined.append(&mut finished(self.lines.remove(at).1));
             }
         }
         *lines = joined;
     }
 
-    /// Returns the line whose parts have not all come, with an end; empty if there is none.
+    /// Returns the lines whose parts have not all come, with ends.
     pub fn rest(&mut self) -> Vec<u8> {
-        let mut line = std::mem::take(&mut self.line);
-        if !line.is_empty() {
-            line.push(b'\n');
-        }
-        line
+        self.lines.drain(..).flat_map(|(_, line)| finished(line)).collect()
     }
 }
 
-/// Returns the text before a part, whether it is the last, and its text.
-fn part(line: &[u8]) -> Option<(&[u8], bool, &[u8])> {
-    let at = line.windows(PART.len()).position(|bytes| bytes == PART || bytes == LAST)?;
-    Some((&line[..at], line[at..].starts_with(LAST), &line[at + PART.len()..]))
+/// Returns a line with an end, if it has any text.
+fn finished(mut line: Vec<u8>) -> Vec<u8> {
+    if !line.is_empty() {
+        line.push(b'\n');
+    }
+    line
+}
+
+/// A part of a line, and what is before it.
+struct Part<'l> {
+    before: &'l [u8],
+    writer: &'l [u8],
+    is_last: bool,
+    text: &'l [u8],
+}
+
+impl<'l> Part<'l> {
+    fn find(line: &'l [u8]) -> Option<Self> {
+        let at = line.windows(PART.len()).position(|bytes| bytes == PART || bytes == LAST)?;
+        let (before, part) = line.split_at(at);
+        let rest = &part[PART.len()..];
+        let (writer, text) = rest.split_at(WRITER.min(rest.len().saturating_sub(1)));
+        Some(Self { before, writer, is_last: part.starts_with(LAST), text })
+    }
 }
 
 #[cfg(test)]
@@ -91,10 +126,10 @@ mod tests {
 
     #[test]
     fn interleaved_parts_are_joined() {
-        for length in [0, 1, 4088, 4089, 4090, 10_000, 30_000] {
+        for length in [0, 1, 4080, 4081, 4082, 10_000, 30_000] {
             let long = line('x', length);
             let mut parts = Vec::new();
-            split(&long, &mut parts);
+            split(&long, 7, &mut parts);
             let mut joiner = Joiner::default();
             let mut all = Vec::new();
             for part in parts.split_inclusive(|byte| *byte == b'\n') {
@@ -114,17 +149,46 @@ mod tests {
     #[test]
     fn unfinished_lines_are_kept_within_bounds() {
         let mut parts = Vec::new();
-        split(&line('x', 10_000), &mut parts);
+        split(&line('x', 10_000), 7, &mut parts);
         let mut joiner = Joiner::default();
         let mut first = parts[..WHOLE].to_vec();
         joiner.join(&mut first);
         assert_eq!(first, b"");
-        assert_eq!(joiner.rest(), line('x', WHOLE - PART.len() - 1));
+        assert_eq!(joiner.rest(), line('x', WHOLE - PART.len() - WRITER - 1));
         for _ in 0..100 {
             let mut again = parts[..WHOLE].to_vec();
             joiner.join(&mut again);
-            assert!(joiner.line.len() < LONGEST);
+            assert!(joiner.lines.iter().all(|(_, line)| line.len() < LONGEST));
         }
+    }
+
+    #[test]
+    fn parts_of_several_writers_are_not_mixed() {
+        // A process and its copies, more than can be joined.
+        let count = MOST_WRITERS + 1;
+        let longs: Vec<_> = ('a'..).take(count).map(|letter| line(letter, 10_000)).collect();
+        let parts: Vec<Vec<u8>> = (1..)
+            .zip(&longs)
+            .map(|(process, long)| {
+                let mut parts = Vec::new();
+                split(long, process, &mut parts);
+                parts
+            })
+            .collect();
+        let mut joiner = Joiner::default();
+        let mut all = Vec::new();
+        for round in 0..3 {
+            for parts in &parts[1..] {
+                let mut part = parts.split_inclusive(|byte| *byte == b'\n').nth(round).unwrap().to_vec();
+                joiner.join(&mut part);
+                all.append(&mut part);
+            }
+        }
+        assert_eq!((all, joiner.rest()), (longs[1..].concat(), vec![]));
+        for parts in &parts {
+            joiner.join(&mut parts[..WHOLE].to_vec());
+        }
+        assert!(joiner.lines.len() <= MOST_WRITERS);
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
-use wsgi_core::log_record::{Line, Origin, is_object};
+use wsgi_core::log_record::{Line, Origin, is_object, object_behind_text};
 
 use crate::log::Level;
 
@@ -20,7 +20,14 @@ pub(super) fn objects(lines: &[u8], group: &[u8]) -> Vec<u8> {
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         // An application can write anything: what only looks like an object becomes a message, and so
         // does one that is too deep for others to read.
-        if is_object(line) && serde_json::from_slice::<Value>(line).is_ok() {
+        let is_valid = |line| is_object(line) && serde_json::from_slice::<Value>(line).is_ok();
+        // Somebody may have begun a line, and not got any further, when an object came.
+        let (before, line) = match object_behind_text(line) {
+            Some(at) if is_valid(&line[at..]) => line.split_at(at),
+            _ => (&[][..], line),
+        };
+        if is_valid(line) {
+            text.extend_from_slice(before);
             wrap(&mut text, group, &mut objects);
             objects.extend_from_slice(line);
             continue;
@@ -92,10 +99,13 @@ mod tests {
     #[test]
     fn only_objects_stay_as_they_are() {
         let own = "{\"time\":\"t\",\"message\":\"of the host\"}";
-        let lines = format!("Fatal error\n  in f\n{own}\n{{\"time\":\"forged}}\n{{\"a\":1}}\n\n");
+        let lines = format!("Fatal error\n  in f\n{own}\n{{\"time\":\"forged}}\n{{\"a\":1}}\n\nbegun{own}\n");
         let parsed = parsed(lines.as_bytes());
         let messages: Vec<_> = parsed.iter().map(|value| value["message"].as_str().unwrap()).collect();
-        assert_eq!(messages, ["Fatal error\n  in f", "of the host", "{\"time\":\"forged}\n{\"a\":1}"]);
+        assert_eq!(
+            messages,
+            ["Fatal error\n  in f", "of the host", "{\"time\":\"forged}\n{\"a\":1}\n\nbegun", "of the host"]
+        );
         assert_eq!((&parsed[0]["group"], &parsed[0]["level"]), (&"shop".into(), &"error".into()));
         assert!(parsed[1]["group"].is_null());
     }

@@ -290,5 +290,15 @@ fn templates_and_copies_write_objects(setup: Setup) {
             assert_ne!(line["pid"], of_request["pid"], "{line} {of_request}");
             find(&objects, "printed in a copy");
         });
+        cases.check("long lines of several copies, between those that are only begun", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/in_copies").expect(200), "in_copies");
+            let is_long = |object: &&Value| object["logger"] == "shop.copies";
+            let found = wait_until("all lines", || {
+                let long: Vec<_> = parsed(&server.log_since(mark)).iter().filter(is_long).cloned().collect();
+                (long.len() == 400).then_some(long)
+            });
+            assert!(found.iter().all(|object| object["message"].as_str().is_some_and(|it| it.len() > 6000)));
+        });
     });
 }

@@ -79,6 +79,12 @@ pub(in crate::daemon) fn never_wait() {
 pub(super) fn write(line: &[u8]) {
     match OUTPUTS[1].get().or_else(|| OUTPUTS[0].get()) {
         Some(output) if output.is_usable() => output.write(line, NEVER_WAITS.get()),
+        // A copy of the process, most often.
+        Some(output) if line.len() > line::WHOLE && output.is_standard_error() => {
+            let mut parts = Vec::new();
+            line::split(line, std::process::id(), &mut parts);
+            parts.split_inclusive(|byte| *byte == b'\n').for_each(write_plainly);
+        }
         _ => write_plainly(line),
     }
 }
@@ -86,6 +92,11 @@ pub(super) fn write(line: &[u8]) {
 impl Output {
     fn is_usable(&self) -> bool {
         self.process == std::process::id() && identity(&self.pipe).is_ok_and(|file| file == self.file)
+    }
+
+    /// Returns whether what is written to standard error comes to the relay, too.
+    fn is_standard_error(&self) -> bool {
+        identity(io::stderr()).is_ok_and(|file| file == self.file)
     }
 
     fn write(&self, line: &[u8], never_waits: bool) {
@@ -159,7 +170,7 @@ impl Output {
         debug_assert!(rest.is_empty(), "lines are written one after the other");
         let mut parts = Vec::new();
         let line = if line.len() > line::WHOLE {
-            line::split(line, &mut parts);
+            line::split(line, self.process, &mut parts);
             &parts
         } else {
             line
