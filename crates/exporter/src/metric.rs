@@ -79,7 +79,7 @@ impl Points {
             match *name {
                 // Of embedded mode.
                 "process_group" if value.is_empty() => {}
-                "method" => attributes.push(KeyValue::text("http.request.method", value)),
+                "http_request_method" => attributes.push(KeyValue::text("http.request.method", value)),
                 name => attributes.push(KeyValue::text(&format!("mod_wsgi.{name}"), value)),
             }
             if (*name, *value) == ("status_class", "5xx") {

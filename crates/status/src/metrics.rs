@@ -120,7 +120,7 @@ metrics! {
     GROUP_INFO = Gauge "mod_wsgi_group_info" ["process_group", "mode", "virtual_host", "user", "python"]
         "" ""
         "A process group, or embedded mode (whose process_group is empty); always 1.";
-    DURATION = Histogram "http_server_request_duration_seconds" ["process_group", "method", "status_class"]
+    DURATION = Histogram "http_server_request_duration_seconds" ["process_group", "http_request_method", "status_class"]
         "http.server.request.duration" "s"
         "The duration of requests that have ended, as seen by Apache.";
     ACTIVE = UpDownCounter "http_server_active_requests" ["process_group"]

@@ -174,8 +174,8 @@ mod tests {
         let buckets = ["3", "3", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "6"];
         assert_eq!(values("_bucket"), buckets);
         assert_eq!((values("_sum"), values("_count")), (vec!["12.5".to_owned()], vec!["6".to_owned()]));
-        assert!(text.contains("method=\"GET\",status_class=\"2xx\",le=\"0.005\"} 3\n"));
-        assert!(text.contains("method=\"GET\",status_class=\"2xx\",le=\"+Inf\"} 6\n"));
+        assert!(text.contains("http_request_method=\"GET\",status_class=\"2xx\",le=\"0.005\"} 3\n"));
+        assert!(text.contains("http_request_method=\"GET\",status_class=\"2xx\",le=\"+Inf\"} 6\n"));
         // Those of both processes.
         assert!(
             text.contains("mod_wsgi_request_queue_seconds_count{process_group=\"sh\\\"o\\\\p\\n\"} 12\n")

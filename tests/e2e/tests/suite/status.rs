@@ -237,7 +237,8 @@ fn a_virtual_host_sees_its_own_part(setup: Setup) {
             );
             let metrics = ask("one.test", "prometheus").expect(200);
             assert!(
-                metrics.contains("{process_group=\"one\",method=\"GET\"") && !metrics.contains("\"e2e\"")
+                metrics.contains("{process_group=\"one\",http_request_method=\"GET\"")
+                    && !metrics.contains("\"e2e\"")
             );
         });
     });
@@ -502,7 +503,8 @@ fn a_scrape_under_load_is_what_clients_have_counted(setup: Setup) {
         cases.check("nothing is lost, and nothing counted twice", || {
             assert_eq!(sent, 4 * 50 * 6);
             for ((method, class), (count, _)) in &got {
-                let labels = [&*label, &format!("method={method}"), &format!("status_class={class}xx")];
+                let labels =
+                    [&*label, &format!("http_request_method={method}"), &format!("status_class={class}xx")];
                 assert_eq!(last.sum(COUNT, &labels), *count as f64, "{labels:?}");
             }
             assert_eq!(last.sum(COUNT, &[&label]), sent as f64);
