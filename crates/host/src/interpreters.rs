@@ -310,7 +310,6 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         process.server,
         Arc::clone(&types.log),
         wanted.own_gil,
-        python::OWN_GIL && settings.blocks.iter().any(|block| block.per_interpreter_gil == Some(true)),
         collector.as_ref().map(Arc::clone),
     );
     let native = natives.instance(py, native)?;

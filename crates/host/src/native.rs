@@ -17,8 +17,6 @@ pub(crate) struct Native {
     server: Server,
     streams: Arc<Type<Log>>,
     own_gil: bool,
-    /// Any interpreter of the process may have its own GIL.
-    own_gils: bool,
     /// Set if collections are reported.
     collector: Option<Arc<Collector>>,
 }
@@ -28,10 +26,9 @@ impl Native {
         server: Server,
         streams: Arc<Type<Log>>,
         own_gil: bool,
-        own_gils: bool,
         collector: Option<Arc<Collector>>,
     ) -> Self {
-        Self { server, streams, own_gil, own_gils, collector }
+        Self { server, streams, own_gil, collector }
     }
 }
 
@@ -160,7 +157,7 @@ impl Class for Native {
             .attribute(c"records", |py, _| Ok(py.bool(records::are_wanted())))
             .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)))
             // Whether any interpreter of the process may have its own GIL.
-            .attribute(c"own_gils", |py, native| Ok(py.bool(native.own_gils)));
+            .attribute(c"own_gils", |py, _| Ok(py.bool(python::has_own_gils())));
     }
 }
 

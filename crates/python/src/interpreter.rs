@@ -37,6 +37,9 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// Set once there has been an interpreter that stays.
 static HAS_KEPT: AtomicBool = AtomicBool::new(false);
 
+/// Set once an interpreter with its own GIL is about to be created.
+static HAS_OWN_GILS: AtomicBool = AtomicBool::new(false);
+
 /// The interval of checks whether other threads have left an interpreter.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
@@ -146,6 +149,9 @@ impl<S: State> Interpreter<S> {
         // the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
+            if own_gil {
+                HAS_OWN_GILS.store(true, Ordering::Relaxed);
+            }
             let is_kept = own_gil && keeps_own_gils();
             let not_created = |message| NotCreated { message, is_left_behind: false };
             let outcome = create(py, own_gil).map_err(not_created).and_then(|new| {
@@ -270,6 +276,12 @@ impl<S: State> Interpreter<S> {
 #[must_use]
 pub fn is_finalizable() -> bool {
     !HAS_KEPT.load(Ordering::Relaxed)
+}
+
+/// Returns whether there may be interpreters with their own GIL, which run beside this one.
+#[must_use]
+pub fn has_own_gils() -> bool {
+    HAS_OWN_GILS.load(Ordering::Relaxed)
 }
 
 /// Returns whether interpreters with their own GIL have to stay.

@@ -37,7 +37,7 @@ pub use error::{Exception, Raised, Result};
 pub use fork::{fork, has_other_interpreters};
 pub use frames::frames;
 pub use interpreter::{
-    Ended, Interpreter, NotCreated, State, adopt, finalize, is_finalizable, leave_alone, start,
+    Ended, Interpreter, NotCreated, State, adopt, finalize, has_own_gils, is_finalizable, leave_alone, start,
 };
 pub use object::{Object, Py};
 pub use shared::{Shared, SharedCell};
