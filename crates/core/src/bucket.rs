@@ -27,11 +27,20 @@ impl Bucket {
         price.saturating_sub(self.level)
     }
 
-    /// Takes the price out. Returns whether there was enough; if not, nothing is left.
-    pub fn take(&mut self, price: u64, now: u64) -> bool {
+    /// Takes the price out if there is enough. Returns whether there was: asking for too much does not
+    /// postpone the next time.
+    pub fn try_take(&mut self, price: u64, now: u64) -> bool {
         let is_enough = self.wait(price, now) == 0;
-        self.level = self.level.saturating_sub(price);
+        if is_enough {
+            self.level -= price;
+        }
         is_enough
+    }
+
+    /// Takes the price out, or what there is, for something that happens in any case.
+    pub fn spend(&mut self, price: u64, now: u64) {
+        self.wait(price, now);
+        self.level = self.level.saturating_sub(price);
     }
 }
 
@@ -44,10 +53,12 @@ mod tests {
     #[test]
     fn tokens_come_back_with_time() {
         let mut bucket = Bucket::full(100);
-        assert!(bucket.take(60, 5_000));
+        assert!(bucket.try_take(60, 5_000));
         assert_eq!((bucket.wait(40, 5_000), bucket.wait(60, 5_000)), (0, 20));
-        assert!(!bucket.take(60, 5_010), "and nothing is left");
-        assert_eq!(bucket.wait(60, 5_050), 20);
+        assert!(!bucket.try_take(60, 5_010), "and nothing is taken");
+        assert_eq!(bucket.wait(60, 5_010), 10);
+        bucket.spend(60, 5_010);
+        assert_eq!(bucket.wait(60, 5_050), 20, "nothing was left");
         assert_eq!(bucket.wait(100, 9_000), 0);
         assert_eq!(bucket.wait(101, 9_000), 1, "there is never more");
     }
@@ -61,7 +72,7 @@ mod tests {
             let (mut bucket, mut now, mut taken) = (Bucket::full(capacity), 77, Vec::new());
             for step in steps {
                 now += step;
-                if bucket.take(price, now) {
+                if bucket.try_take(price, now) {
                     taken.push(now);
                 }
             }

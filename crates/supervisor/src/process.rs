@@ -139,7 +139,7 @@ impl Process {
         let mut block = [0; 16_384];
         loop {
             let Some(reports) = &mut self.reports else { return Err(io::ErrorKind::WouldBlock.into()) };
-            if !self.budget.take(REPORT_PRICE, now) {
+            if !self.budget.try_take(REPORT_PRICE, now) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "more than any process has to say"));
             }
             let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);

@@ -33,15 +33,13 @@ impl Unreported {
     /// Adds a request. Returns how many to report with its description, if it is to be described.
     fn add(&mut self, now: u64) -> Option<u32> {
         self.count = self.count.saturating_add(1);
-        // Those for which there is no room do not postpone the next one.
-        let is_described = self.descriptions.wait(PRICE, now) == 0 && self.descriptions.take(PRICE, now);
+        let is_described = self.descriptions.try_take(PRICE, now);
         is_described.then(|| std::mem::take(&mut self.count))
     }
 
     /// Returns how many to report without a description, if it is time.
     fn take(&mut self, now: u64) -> Option<u32> {
-        let is_due =
-            self.count > 0 && self.counts.wait(COUNT_PRICE, now) == 0 && self.counts.take(COUNT_PRICE, now);
+        let is_due = self.count > 0 && self.counts.try_take(COUNT_PRICE, now);
         is_due.then(|| std::mem::take(&mut self.count))
     }
 }

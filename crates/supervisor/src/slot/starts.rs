@@ -49,7 +49,7 @@ impl Starts {
 
     /// Records that a process is started.
     pub(crate) fn take(&mut self, now: u64) {
-        self.bucket.take(self.price, now);
+        self.bucket.spend(self.price, now);
         self.price = START_PRICE;
     }
 

@@ -78,7 +78,7 @@ impl SlotRunner {
     }
 
     fn record_import(&mut self, at: usize, failed: &FailedImport, context: &Context) {
-        if self.imports.take(EVENT_PRICE, context.now()) {
+        if self.imports.try_take(EVENT_PRICE, context.now()) {
             let pid = self.processes[at].child.pid();
             context.record(self.group, EventKind::FailedImport, pid, &failed.text, &failed.detail);
         }
@@ -88,9 +88,7 @@ impl SlotRunner {
     /// of one of them.
     fn on_stuck(&mut self, at: usize, count: u32, (text, detail): (&[u8], &[u8]), context: &Context) {
         context.record.count(self.index, Tally::Stuck, count);
-        let now = context.now();
-        // Asking for too many does not postpone the next one.
-        if !text.is_empty() && self.stuck.wait(EVENT_PRICE, now) == 0 && self.stuck.take(EVENT_PRICE, now) {
+        if !text.is_empty() && self.stuck.try_take(EVENT_PRICE, context.now()) {
             let (pid, (text, detail)) = (self.processes[at].child.pid(), texts_shown(text, detail));
             context.record(self.group, EventKind::Stuck, pid, &text, &detail);
         }
