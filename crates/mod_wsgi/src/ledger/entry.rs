@@ -296,7 +296,8 @@ impl<'r> Entry<'r> {
             &EndedRequest {
                 status,
                 bytes_in: self.bytes_in.get(),
-                bytes_out: self.bytes_out.get(),
+                // Apache sends no body with these.
+                bytes_out: if matches!(status, 204 | 304) { 0 } else { self.bytes_out.get() },
                 // In the order of `Part`.
                 times: [
                     of_host(times.queue, open.is_queued),
