@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use e2e::Needs::{Daemon, Ours, Threads};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Threads};
 use e2e::{LogMark, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use status::Snapshot;
@@ -16,7 +16,12 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(requests_are_counted_exactly, COUNTS),
     on_each_mpm!(what_a_dead_child_had_is_cleared, COUNTS),
     on_one_mpm!(requests_are_seen_while_they_are_under_way, COUNTS, Threads),
-    on_one_mpm!(requests_that_are_not_answered_are_counted_by_cause, Daemon, COUNTS),
+    on_one_mpm!(
+        requests_that_are_not_answered_are_counted_by_cause,
+        Daemon,
+        COUNTS,
+        NoSanitizer("it would report the crash")
+    ),
     on_one_mpm!(the_page_of_mod_status_has_counts, COUNTS),
     on_one_mpm!(groups_come_and_go_at_restarts, Daemon, COUNTS),
     on_one_mpm!(a_group_of_another_virtual_host_begins_anew, Daemon, COUNTS),

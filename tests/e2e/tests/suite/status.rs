@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use e2e::Needs::{Daemon, Ours};
+use e2e::Needs::{Daemon, NoSanitizer, Ours};
 use e2e::{Connection, Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
 use status::Snapshot;
 use status::snapshot::{Group, SCHEMA, State};
@@ -25,7 +25,12 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(virtual_hosts_without_a_name_are_kept_apart, Daemon, STATUS),
     on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
     on_one_mpm!(what_clients_send_is_shown_as_text, STATUS),
-    on_one_mpm!(what_went_wrong_is_shown_with_its_cause, Daemon, STATUS),
+    on_one_mpm!(
+        what_went_wrong_is_shown_with_its_cause,
+        Daemon,
+        STATUS,
+        NoSanitizer("it handles the signal itself")
+    ),
     on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
     on_one_mpm!(a_scrape_under_load_is_what_clients_have_counted, STATUS),
 ];

@@ -24,7 +24,13 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_script_that_cannot_be_imported_is_tried_for_those_who_ask, Daemon, POOLS),
     on_one_mpm!(a_crash_during_growth_harms_nobody, Daemon, POOLS, NoSanitizer("it would report the crash")),
     on_one_mpm!(dormant_groups_outlive_restarts_and_supervisors, Daemon, POOLS),
-    on_one_mpm!(the_configuration_for_mass_hosting_works, Daemon, POOLS, Root("become somebody else")),
+    on_one_mpm!(
+        the_configuration_for_mass_hosting_works,
+        Daemon,
+        POOLS,
+        Root("become somebody else"),
+        NoSanitizer("it needs more address space than the page allows")
+    ),
     on_one_mpm!(dormant_groups_of_two_users_stay_apart, Daemon, POOLS, Root("become somebody else")),
 ];
 

@@ -3,21 +3,31 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::Needs::{Daemon, Ours, Root};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
 use e2e::{Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use status::Snapshot;
 use status::snapshot::{Event, EventKind, Process};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(crashes_and_ends_are_counted_and_recorded, Daemon, Ours("tallies of processes")),
+    on_one_mpm!(
+        crashes_and_ends_are_counted_and_recorded,
+        Daemon,
+        Ours("tallies of processes"),
+        NoSanitizer("it handles the signal itself")
+    ),
     on_one_mpm!(
         a_kill_for_lack_of_memory_is_named,
         Daemon,
         Root("make a control group"),
         Ours("tallies of processes")
     ),
-    on_one_mpm!(stacks_are_those_of_the_process_that_died, Daemon, Ours("tallies of processes")),
+    on_one_mpm!(
+        stacks_are_those_of_the_process_that_died,
+        Daemon,
+        Ours("tallies of processes"),
+        NoSanitizer("it handles the signal itself")
+    ),
     on_one_mpm!(failed_imports_and_reloads_are_recorded, Daemon, Ours("tallies of processes")),
 ];
 

@@ -4,12 +4,16 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use e2e::Needs::Daemon;
+use e2e::Needs::{Daemon, NoSanitizer};
 use e2e::{Connection, Target, Test, free_port, test, wait_until};
 
 use super::server::{Site, command, own_options};
 
-pub(super) const TESTS: &[Test] = &[test!(a_server_is_controlled_by_its_script, Daemon)];
+pub(super) const TESTS: &[Test] = &[test!(
+    a_server_is_controlled_by_its_script,
+    Daemon,
+    NoSanitizer("a command starts Apache without its library")
+)];
 
 /// A server root, and the end of what was started from it.
 struct Server {

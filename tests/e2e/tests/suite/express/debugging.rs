@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use e2e::Needs::{Daemon, Ours};
+use e2e::Needs::{Daemon, NoSanitizer, Ours};
 use e2e::{Connection, Interpreter, Process, Test, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
@@ -21,7 +21,12 @@ pub(super) const TESTS: &[Test] = &[
     test!(signals_leave_prompts_and_interrupt_applications, Daemon, Ours("such an end")),
     test!(reports_and_recordings_are_written, Daemon),
     test!(what_is_written_belongs_to_the_account_that_serves, Daemon, Ours("directories of that account")),
-    test!(apache_runs_under_gdb, Daemon, Ours("choice of the program gdb")),
+    test!(
+        apache_runs_under_gdb,
+        Daemon,
+        Ours("choice of the program gdb"),
+        NoSanitizer("a command starts Apache without its library")
+    ),
     test!(mistakes_of_debugging_are_named, Daemon, Ours("such checks and messages")),
 ];
 

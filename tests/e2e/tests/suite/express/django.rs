@@ -3,15 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use e2e::Needs::Daemon;
+use e2e::Needs::{Daemon, NoSanitizer};
 use e2e::{Interpreter, Target, Test, free_port, test};
 
 use super::server::{Express, Site, account, write};
 
 pub(super) const TESTS: &[Test] = &[
-    test!(a_project_is_served_and_replaced_when_it_changes, Daemon),
-    test!(the_oldest_supported_django_under_the_former_name, Daemon),
-    test!(projects_are_only_set_up_if_that_is_asked_for, Daemon),
+    test!(
+        a_project_is_served_and_replaced_when_it_changes,
+        Daemon,
+        NoSanitizer("a command starts Apache without its library")
+    ),
+    test!(
+        the_oldest_supported_django_under_the_former_name,
+        Daemon,
+        NoSanitizer("a command starts Apache without its library")
+    ),
+    test!(
+        projects_are_only_set_up_if_that_is_asked_for,
+        Daemon,
+        NoSanitizer("a command starts Apache without its library")
+    ),
 ];
 
 /// A project that `startproject` has made.
