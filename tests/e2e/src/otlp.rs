@@ -98,7 +98,7 @@ impl OtlpCollector {
     /// Returns all requests that have come so far.
     ///
     /// # Panics
-    /// What the collector has written is no JSON.
+    /// The collector has written something that is no JSON.
     #[must_use]
     pub fn received(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("received")).unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct Signals {
     pub metrics: bool,
 }
 
-/// What to do, once the environment has been asked.
+/// The decision, once the environment has been asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
     /// The exporter's part: collectors, intervals, attributes of the resource.

@@ -1,4 +1,4 @@
-//! What the doctor says: one finding a line.
+//! Findings of the doctor, one a line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

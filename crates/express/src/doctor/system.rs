@@ -1,4 +1,4 @@
-//! What the system keeps from a server: the sandbox of its service, and SELinux.
+//! Restrictions of the system on a server: the sandbox of its service, and SELinux.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -36,7 +36,7 @@ const MOST_PRINTED: i64 = 64 << 20;
 /// The most of what an application prints that is read, from its end.
 const MOST_OUTPUT: u64 = 64 << 10;
 
-/// What came of the import of an application.
+/// The result of the import of an application.
 #[derive(Debug)]
 pub(crate) enum Trial {
     /// It was not tried: it must not be imported, or is not there for the user.

@@ -1,4 +1,4 @@
-//! What the server is told of stuck requests, for its record of events: all are counted, but only
+//! Reports of stuck requests to the server, for its record of events: all are counted, but only
 //! some are described. There may be any number of them, and the log has each.
 
 use std::time::Instant;

@@ -1,11 +1,11 @@
-//! Who may have a file, as far as `Require` says so to everybody.
+//! Access to files, as far as `Require` grants or denies it to everybody.
 
 use wsgi_core::diagnostic::Position;
 
 use super::line::Line;
 use super::section::Section;
 
-/// What the configuration says about access to a file.
+/// The access to a file by the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Nobody gets it.

@@ -1,4 +1,4 @@
-//! What a program or a library needs of the system, read from its file.
+//! The needs of a program or a library, read from its file.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What takes a URL, and in which order Apache tries it.
+//! The takers of a URL, in the order in which Apache tries them.
 //!
 //! A request first comes to `mod_proxy`, then to `mod_alias` (`Redirect`, then `Alias` and
 //! `ScriptAlias`), then to the aliases of this module, and what is left is a file of `DocumentRoot`.

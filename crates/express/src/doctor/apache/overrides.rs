@@ -157,7 +157,7 @@ struct Permission {
     is_all: bool,
     classes: BTreeSet<String>,
     names: BTreeSet<String>,
-    /// What is not permitted is passed over.
+    /// Directives that are not permitted are passed over.
     is_lenient: bool,
 }
 

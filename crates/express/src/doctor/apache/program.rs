@@ -1,4 +1,4 @@
-//! What Apache itself says about a configuration.
+//! Apache's own answers about a configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use wsgi_core::words::display;
 use crate::apache::Apache;
 use crate::bounded::output;
 
-/// What `httpd -V` says.
+/// The answer of `httpd -V`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Build {
     /// Such as `2.4.62`.

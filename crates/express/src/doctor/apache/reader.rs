@@ -54,7 +54,7 @@ pub(crate) struct LoadModule {
     pub(crate) position: Position,
 }
 
-/// What was read.
+/// Everything that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Content {
     pub(crate) lines: Vec<Line>,

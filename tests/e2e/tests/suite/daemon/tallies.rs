@@ -1,4 +1,4 @@
-//! What becomes of daemon processes, as the status of the server shows it.
+//! Ends and events of daemon processes, as the status of the server shows them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -411,7 +411,7 @@ fn modules_that_do_not_fit_are_found(setup: Setup) {
     });
 }
 
-/// What only a reader of all of it gets right: each part has an alias that a line above it takes.
+/// A configuration that only a reader of all of it gets right: each part has an alias that a line above it takes.
 const PARTS: &str = "\
 Define NAME defined
 <IfDefine NAME>
