@@ -289,19 +289,16 @@ impl Wire {
                 self.end(0)?;
             }
             "after-end" => {
-                self.complete(b"fine")?;
-                self.data(b"evil")?;
-                self.end(0)?;
+                let mut bytes = Vec::new();
+                append_response(&mut bytes, b"fine");
+                append_body(&mut bytes, b"evil");
+                // At once: what comes later would be in the way of whose turn it is then.
+                self.raw(&bytes)?;
             }
             "answer-ahead" => {
                 let mut both = Vec::new();
-                for body in [b"fine", b"evil"] {
-                    append(&mut both, Kind::Head, 0, |payload| {
-                        payload.extend_from_slice(&[200, 0, 255, 255, 255, 255, 0, 0, 0, 0])
-                    });
-                    append(&mut both, Kind::Data, 0, |payload| payload.extend_from_slice(body));
-                    append(&mut both, Kind::End, 0, |payload| payload.extend_from_slice(&[0; LONGEST_END]));
-                }
+                append_response(&mut both, b"fine");
+                append_response(&mut both, b"evil");
                 self.raw(&both)?;
             }
             _ => return Ok(None),
@@ -640,6 +637,18 @@ impl Wire {
         self.stream.read_exact(&mut payload)?;
         Ok((parsed.kind, payload))
     }
+}
+
+fn append_response(bytes: &mut Vec<u8>, body: &[u8]) {
+    append(bytes, Kind::Head, 0, |payload| {
+        payload.extend_from_slice(&[200, 0, 255, 255, 255, 255, 0, 0, 0, 0])
+    });
+    append_body(bytes, body);
+}
+
+fn append_body(bytes: &mut Vec<u8>, body: &[u8]) {
+    append(bytes, Kind::Data, 0, |payload| payload.extend_from_slice(body));
+    append(bytes, Kind::End, 0, |payload| payload.extend_from_slice(&[0; LONGEST_END]));
 }
 
 /// A file that only this process has.

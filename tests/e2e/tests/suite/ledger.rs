@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use e2e::Needs::{Daemon, NoSanitizer, Ours, Threads};
-use e2e::{LogMark, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, OnlyMpms, Ours, Threads};
+use e2e::{LogMark, Mpm, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use status::Snapshot;
 use status::snapshot::{EventKind, Group, Mode, Phase, Request};
@@ -25,7 +25,9 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_page_of_mod_status_has_counts, COUNTS),
     on_one_mpm!(groups_come_and_go_at_restarts, Daemon, COUNTS),
     on_one_mpm!(a_group_of_another_virtual_host_begins_anew, Daemon, COUNTS),
-    on_one_mpm!(a_request_is_lost_by_the_group_that_had_it, Daemon, COUNTS, Threads),
+    // The event MPM may lose sight of a child at a graceful restart right after another was killed,
+    // and then stops it with SIGKILL only.
+    on_one_mpm!(a_request_is_lost_by_the_group_that_had_it, Daemon, COUNTS, OnlyMpms(&[Mpm::Prefork])),
     on_one_mpm!(ever_new_groups_take_the_rows_of_those_that_are_gone, Daemon, COUNTS),
     on_one_mpm!(a_copy_of_a_child_counts_nothing, COUNTS),
     on_one_mpm!(a_daemon_process_has_no_part_of_the_ledger, Daemon, COUNTS),
@@ -662,7 +664,7 @@ fn ever_new_groups_take_the_rows_of_those_that_are_gone(setup: Setup) {
             });
         };
         let mut all = Vec::new();
-        for number in 0..8 {
+        for number in 0..20 {
             let before = server.children();
             reconfigure(server, &group(number));
             let path = format!("/new{number}/status/200");
@@ -681,7 +683,8 @@ fn ever_new_groups_take_the_rows_of_those_that_are_gone(setup: Setup) {
             });
             all.push(sizes());
         }
-        cases.check("the memory does not grow without end", || assert_eq!(all[3], all[7], "{all:?}"));
+        // As many rows as there are groups of restarts whose processes have not all ended yet.
+        cases.check("the memory does not grow without end", || assert_eq!(all[10], all[19], "{all:?}"));
     });
 }
 
