@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::RouteOptions;
 use crate::diagnostic::Position;
+use crate::route::RouteOptions;
 
 /// The number of groups of a match that a target can name: `$0` (the whole match) to `$9`.
 pub const GROUPS: usize = 10;

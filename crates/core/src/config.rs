@@ -19,6 +19,7 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
 use crate::opentelemetry;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
+use crate::route::RouteOptions;
 use crate::telemetry;
 
 pub use hook_script::HookScript;
@@ -433,24 +434,6 @@ pub struct NamedScript {
     pub module: Box<[u8]>,
 }
 
-/// Options of an alias or a handler script. Unset ones are inherited from the directives of the
-/// same name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RouteOptions {
-    /// `process-group=`, unexpanded.
-    pub process_group: Option<Box<[u8]>>,
-    /// `application-group=`, unexpanded.
-    pub application_group: Option<Box<[u8]>>,
-    /// `callable-object=`, never expanded.
-    pub callable_object: Option<Box<[u8]>>,
-    /// `pass-authorization=`.
-    pub pass_authorization: Option<bool>,
-    /// `url-path=` of a handler script, without a slash at its end; empty for the root.
-    pub url_path: Option<Box<[u8]>>,
-    /// `module-name=` of a handler script.
-    pub module_name: Option<Box<[u8]>>,
-}
-
 impl DirectoryConfig {
     fn handler(&self, name: &[u8]) -> Option<&Arc<HandlerScript>> {
         self.handlers.iter().find(|handler| *handler.name == *name)
@@ -470,7 +453,7 @@ pub struct Effective<'a> {
 pub enum Callable<'a> {
     /// Taken as it stands.
     Literal(&'a [u8]),
-    /// To be expanded, see [`crate::groups::callable`].
+    /// To be expanded.
     Expand(&'a [u8]),
 }
 

@@ -35,6 +35,7 @@ pub mod python_home;
 pub mod quantity;
 pub mod recent;
 pub mod response;
+pub mod route;
 pub mod script;
 pub mod syslog;
 pub mod tallies;

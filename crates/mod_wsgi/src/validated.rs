@@ -1,6 +1,5 @@
 //! Heads and files of responses that have been checked. They come from an application in this
-//! process, or from a process of another user. A
-//! [`ClientResponse`](crate::client_response::ClientResponse) takes nothing else.
+//! process, or from a process of another user. The response to the client takes nothing else.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{Directive, Target};
 use crate::clients::Clients;
-use crate::config::RouteOptions;
 use crate::groups::Forms;
 use crate::nearest::nearest;
+use crate::route::RouteOptions;
 use crate::words::{NotAnOption, Words, display};
 
 impl Directive {

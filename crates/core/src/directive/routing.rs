@@ -6,8 +6,9 @@ use super::arguments::{Options, non_empty};
 use super::daemon::usable;
 use super::{Context, Directive, Effect, Scope, Support, Target, hook_script};
 use crate::alias::{Location, ScriptAlias};
-use crate::config::{GracefulTermination, HandlerScript, ImportScript, NamedScript, RouteOptions};
+use crate::config::{GracefulTermination, HandlerScript, ImportScript, NamedScript};
 use crate::groups::Forms;
+use crate::route::RouteOptions;
 use crate::words::{Words, display};
 
 pub(super) const SCRIPT_ALIAS: Directive = Directive {

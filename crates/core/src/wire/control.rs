@@ -21,23 +21,10 @@
 use super::board::page;
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
-use super::record::{self, messages, record};
+pub use super::process::Script;
+use super::record::{self, messages};
 use super::{OwnSchema, Reason, Schema};
 use crate::ledger::{kept_detail, kept_text};
-
-record! {
-    /// A script and the interpreter that has loaded it.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Script {
-        /// Path of the Python source file.
-        pub path: Box<[u8]>,
-        /// The application group; empty: the main interpreter.
-        pub application_group: Box<[u8]>,
-        /// Callables of the script that were served: a successor without one of these would answer
-        /// requests with errors.
-        pub callables: Vec<Box<[u8]>>,
-    }
-}
 
 messages! {
     /// An order of the supervisor.

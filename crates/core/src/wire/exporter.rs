@@ -2,7 +2,7 @@
 //! children.
 
 use super::codec::Malformed;
-use super::launch::{Account, Variable};
+use super::process::{Account, Variable};
 use super::record::{self, record};
 use super::schema::OwnSchema;
 

@@ -1,8 +1,9 @@
 //! Launch: the configuration for the supervisor, and for its daemon processes.
 
 use super::codec::Malformed;
-use super::control::Script;
 use super::exporter::ExporterPlan;
+use super::process::Script;
+pub use super::process::{Account, Variable};
 use super::record::{self, record};
 use super::schema::OwnSchema;
 use crate::tallies::TallyRow;
@@ -67,22 +68,6 @@ record! {
         pub tallies: Vec<u32>,
         /// The configuration that each of its processes gets.
         pub daemon: Daemon,
-    }
-}
-
-/// An environment variable: name and value.
-pub type Variable = (Box<[u8]>, Box<[u8]>);
-
-record! {
-    /// A user and groups.
-    #[derive(Debug, Clone, PartialEq, Eq, Default)]
-    pub struct Account {
-        /// User id.
-        pub uid: u32,
-        /// Primary group id.
-        pub gid: u32,
-        /// The group list, without the primary one; absent: what the system says of the user.
-        pub supplementary: Option<Vec<u32>>,
     }
 }
 

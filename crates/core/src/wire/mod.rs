@@ -15,6 +15,7 @@ pub mod exporter;
 pub mod frame;
 pub mod launch;
 pub mod line;
+mod process;
 mod reason;
 mod record;
 pub mod schema;

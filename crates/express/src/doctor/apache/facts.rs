@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::resource::getrlimit;
 use os::spawn::{Limit, Resource};
 use wsgi_core::alias::{Location, ScriptAlias};
-use wsgi_core::config::{Callable, DirectoryConfig, RouteOptions};
+use wsgi_core::config::{Callable, DirectoryConfig};
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::groups::is_constant;
 use wsgi_core::interpreter::settings;
 use wsgi_core::python_home::Version;
+use wsgi_core::route::RouteOptions;
 use wsgi_core::script::InterpreterName;
 use wsgi_core::words::display;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wsgi_core::alias::Location;
-use wsgi_core::config::RouteOptions;
+use wsgi_core::route::RouteOptions;
 use wsgi_core::words::display;
 
 use super::Configuration;

@@ -202,7 +202,7 @@ impl Host {
     pub(crate) fn effective<'h>(
         &'h self,
         directory: &'h DirectoryConfig,
-        options: &'h wsgi_core::config::RouteOptions,
+        options: &'h wsgi_core::route::RouteOptions,
     ) -> Effective<'h> {
         Effective::new(&self.merged, directory).via(options)
     }
