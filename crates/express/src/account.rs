@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgrouplist, getgroups};
 
 use crate::failure::Failure;
 use crate::general;
@@ -369,6 +369,12 @@ fn lookup_group(group: &str) -> Result<Option<Gid>, Failure> {
 
 fn group_name(gid: Gid) -> String {
     Group::from_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name)
+}
+
+/// Returns whether a directory is not there yet and the user of this process can make it.
+pub(crate) fn can_be_made(directory: &Path) -> bool {
+    let parent = directory.parent().filter(|parent| parent.is_dir() && !directory.exists());
+    parent.is_some_and(|parent| access(parent, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
 }
 
 #[cfg(test)]

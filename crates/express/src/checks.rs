@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::geteuid;
 
-use crate::account::{Access, Account};
+use crate::account::{Access, Account, can_be_made};
 use crate::apache::{self, Mpm};
 use crate::application::Application;
 use crate::bounded::output;
@@ -118,12 +118,6 @@ pub(crate) fn warnings(
     warnings.extend(aliases(settings, account));
     warnings.extend(directories(settings, account));
     warnings
-}
-
-/// Returns whether a directory is not there yet and can be made when the server starts.
-pub(crate) fn can_be_made(directory: &Path) -> bool {
-    let parent = directory.parent().filter(|parent| parent.is_dir() && !directory.exists());
-    parent.is_some_and(|parent| access(parent, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
 }
 
 /// Returns a text for each target of an alias that the serving account cannot use. The server runs

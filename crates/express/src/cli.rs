@@ -16,10 +16,11 @@ use crate::json_logs;
 use crate::options;
 use crate::package;
 use crate::parse::{Parsed, expand, parse};
-use crate::python::{Candidates, Python};
-use crate::server::{Purpose, account, complain, run, say, serve, warn};
+use crate::python::Python;
+use crate::server::{Purpose, account, run, serve};
 use crate::spec::{Kind, Spec};
 use crate::status;
+use crate::terminal::{complain, say, warn};
 
 /// One of the things that the program can do.
 pub(crate) struct Command {
@@ -297,7 +298,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     // Whoever may write to that Python can run it; the account that serves has no part in this.
     let account = Account::invoking(None, None);
     let option = parsed.text(&general::PYTHON).map(PathBuf::from);
-    let python = Candidates::from_environment(option, &installation).choose(&account)?;
+    let python = installation.candidates(option).choose(&account)?;
     say(&package::install(&installation, &python, &account)?)?;
     Ok(0)
 }
@@ -306,7 +307,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 /// from running applications.
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
     let option = parsed.text(&general::PYTHON).map(PathBuf::from);
-    let python = Candidates::from_environment(option, installation).choose(&account(parsed)?)?;
+    let python = installation.candidates(option).choose(&account(parsed)?)?;
     if let Some(obstacle) = python.obstacle(&installation.hosts(), true) {
         warn(&obstacle);
     }

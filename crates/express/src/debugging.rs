@@ -9,10 +9,9 @@ use minijinja::{Value, context};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
-use crate::account::{Access, Account};
+use crate::account::{Access, Account, can_be_made};
 use crate::apache::{self, Apache, Mpm};
 use crate::auth;
-use crate::checks::can_be_made;
 use crate::failure::Failure;
 use crate::general;
 use crate::limits;

@@ -8,14 +8,14 @@ use std::path::Path;
 use minijinja::{Value, context};
 use nix::fcntl::OFlag;
 
-use crate::container::CONTAINER;
+use crate::container::option::CONTAINER;
 use crate::failure::Failure;
 use crate::general;
 use crate::inquiry::{self, Place, PlaceFile};
 use crate::parse::Parsed;
 use crate::quote::{display, escape_pattern};
-use crate::server::{say, warn};
 use crate::spec::{Spec, section};
+use crate::terminal::{say, warn};
 use crate::values::{number, texts, url_path};
 
 section! {

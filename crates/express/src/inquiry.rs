@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::general;
+use crate::names;
 use crate::parse::Parsed;
 use crate::server_root;
-use crate::settings::{self, default_root};
+use crate::server_root::default_root;
 use crate::values::{absolute, port};
 
 /// The time that an answer may take.
@@ -115,7 +116,7 @@ pub(crate) fn place(host: Option<&str>, port: u16, path: &str, name: Option<&str
         Some(host) => host,
     };
     let name = name.map(|name| format!("{name}\n")).unwrap_or_default();
-    format!("{}\n{path}\n{name}", settings::address(host, port))
+    format!("{}\n{path}\n{name}", names::address(host, port))
 }
 
 /// Returns the address and the path of a URL.

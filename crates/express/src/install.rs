@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, User};
 
 use crate::failure::Failure;
-use crate::python::Python;
+use crate::python::{Candidates, Python};
 use crate::quote::quote;
 
 /// The directory with the module and its companions.
@@ -85,6 +85,11 @@ impl Installation {
     pub(crate) fn python(&self) -> Option<PathBuf> {
         // Python is found by its own name, not by that of the link.
         fs::read_link(self.directory.join(PYTHON)).ok().map(|target| self.directory.join(target))
+    }
+
+    /// Returns the places to look for an interpreter, from the environment of the process.
+    pub(crate) fn candidates(&self, option: Option<PathBuf>) -> Candidates {
+        Candidates::from_environment(option, &self.program(), self.python())
     }
 
     /// The directory with one host per Python ABI.

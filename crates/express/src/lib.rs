@@ -51,6 +51,7 @@ mod sizing;
 mod spec;
 mod status;
 mod telemetry;
+mod terminal;
 mod tls;
 mod trial;
 mod values;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::checks::can_be_made;
-use crate::container::CONTAINER;
+use crate::account::can_be_made;
+use crate::container::option::CONTAINER;
 use crate::failure::Failure;
 use crate::general::{INCLUDE_FILE, SERVICE_LOG_FILE};
 use crate::json_logs::{self, Log};

@@ -101,6 +101,16 @@ pub(crate) fn url(scheme: &str, host: &str, port: u16) -> String {
     }
 }
 
+/// Returns the address of a host and a port.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
+}
+
+/// Returns a host as URLs have it: an address of IPv6 in brackets.
+pub(crate) fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

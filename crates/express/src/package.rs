@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::install::{Installation, relink};
 use crate::options;
 use crate::python::Python;
-use crate::server::warn;
 use crate::spec::{Kind, Spec};
+use crate::terminal::warn;
 
 /// The command line that the control script shows.
 pub(crate) static COMMAND_LINE: Spec =

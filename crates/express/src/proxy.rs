@@ -166,7 +166,7 @@ impl Proxies {
         })
     }
 
-    /// The virtual hosts on a port, for [`crate::hosts::configuration`].
+    /// The virtual hosts on a port, for the configuration of all hosts.
     ///
     /// # Errors
     /// A value cannot be written.

@@ -8,7 +8,6 @@ use wsgi_core::python_home::{self, LIBRARY_DIRECTORIES, Version};
 use crate::account::Account;
 use crate::bounded::output;
 use crate::failure::Failure;
-use crate::install::Installation;
 
 /// An interpreter that the serving account can execute.
 #[derive(Debug)]
@@ -76,23 +75,27 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Reads the places from the environment of the process.
-    pub(crate) fn from_environment(option: Option<PathBuf>, installation: &Installation) -> Self {
+    /// Reads the places from the environment of the process, for the installation with this program
+    /// and this default Python.
+    pub(crate) fn from_environment(
+        option: Option<PathBuf>,
+        program: &Path,
+        default: Option<PathBuf>,
+    ) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let path: Vec<PathBuf> =
             variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-        let program = installation.program();
         let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-        let named = installation.python().map(|python| (python, "the default Python of this installation"));
+        let named = default.map(|python| (python, "the default Python of this installation"));
         let beside = program.with_file_name("python3");
         Self {
             option,
             variable: variable("PYTHON").map(PathBuf::from),
             beside: called_by_path(&name).and_then(|called| environment_of(&called)),
             environment: variable("VIRTUAL_ENV").map(PathBuf::from),
-            own: on_path(&name, &path, &program)
+            own: on_path(&name, &path, program)
                 .and_then(|found| environment_of(&found))
-                .or_else(|| environment_of(&program)),
+                .or_else(|| environment_of(program)),
             installed: named.into_iter().chain([(beside, "the Python beside this command")]).collect(),
             path,
         }

@@ -1,6 +1,5 @@
 //! `start-server` and `setup-server`.
 
-use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,6 @@ use crate::logs;
 use crate::names;
 use crate::parse::Parsed;
 use crate::proxy;
-use crate::python::Candidates;
 use crate::quote::display;
 use crate::quote::quote_for_shell;
 use crate::run;
@@ -34,6 +32,7 @@ use crate::service;
 use crate::settings::Settings;
 use crate::status;
 use crate::telemetry;
+use crate::terminal::{say, warn};
 use crate::tls;
 use crate::trial;
 
@@ -70,7 +69,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     let mpm = settings.debugging.mpm(&apache, &settings.mpms)?;
     let installation = Installation::own()?;
     let option = path(&general::PYTHON).map(Path::to_owned);
-    let python = Candidates::from_environment(option, &installation).choose(&account)?;
+    let python = installation.candidates(option).choose(&account)?;
 
     if settings.free_threading && !python.is_free_threaded() {
         return Err(Failure::usage(format!(
@@ -288,26 +287,4 @@ pub(crate) fn leave_closed_directory(settings: &mut Settings, account: &Account,
         directory.display()
     ));
     settings.working_directory = directory;
-}
-
-/// Prints all of a text to standard output, before anything else happens.
-///
-/// # Errors
-/// Nobody can read it.
-pub(crate) fn say(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(|error| {
-        Failure::machine(format!("cannot write to standard output: {error}; check where it is redirected to"))
-    })
-}
-
-/// Prints a line about something that may surprise.
-pub(crate) fn warn(text: &str) {
-    complain(&format!("mod_wsgi-express: warning: {text}"));
-}
-
-/// Prints to standard error; that nobody reads it is no reason to fail (or, as `eprintln` does, to
-/// panic).
-pub(crate) fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }

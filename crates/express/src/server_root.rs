@@ -139,6 +139,16 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Returns the server root of a server that was given none.
+pub(crate) fn default_root(host: &str, port: u16) -> PathBuf {
+    let temporary = std::env::var("TMPDIR").unwrap_or_default();
+    let temporary = match temporary.trim_end_matches('/') {
+        "" => "/tmp",
+        directory => directory,
+    };
+    Path::new(temporary).join(format!("mod_wsgi-{host}:{port}:{}", geteuid()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

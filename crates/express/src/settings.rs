@@ -1,8 +1,6 @@
 //! The meaning of a command line: defaults, absolute paths, ranges.
 
-use std::path::{Path, PathBuf};
-
-use nix::unistd::geteuid;
+use std::path::PathBuf;
 
 use crate::apache::Mpm;
 use crate::application::Application;
@@ -21,6 +19,7 @@ use crate::logs::Logs;
 use crate::names::{self, Names};
 use crate::parse::Parsed;
 use crate::proxy::Proxies;
+use crate::server_root;
 use crate::service::Service;
 use crate::sizing::Sizing;
 use crate::spec::MOST_OF_APACHE;
@@ -139,7 +138,7 @@ impl Settings {
         let name = host.as_deref().unwrap_or("localhost");
         let server_root = match parsed.text(&general::SERVER_ROOT) {
             Some(directory) => refusals.value(absolute(directory)),
-            None => Some(default_root(name, port)),
+            None => Some(server_root::default_root(name, port)),
         };
         // The concerns that derive paths from it.
         let base = server_root.clone().unwrap_or_default();
@@ -277,12 +276,12 @@ impl Settings {
 
     /// Returns the URL of the server, without a trailing slash.
     pub(crate) fn url(&self) -> String {
-        names::url("http", &bracketed(self.name()), self.port)
+        names::url("http", &names::bracketed(self.name()), self.port)
     }
 
     /// Returns the URL of the server over TLS.
     pub(crate) fn https_url(&self) -> Option<String> {
-        self.tls.as_ref().map(|tls| names::url("https", &bracketed(self.name()), tls.port))
+        self.tls.as_ref().map(|tls| names::url("https", &names::bracketed(self.name()), tls.port))
     }
 
     /// The ports to listen on, and the options that they come from.
@@ -294,7 +293,7 @@ impl Settings {
     /// The argument of `Listen` for a port.
     pub(crate) fn listen(&self, port: u16) -> String {
         match &self.host {
-            Some(host) => format!("{}:{port}", bracketed(host)),
+            Some(host) => names::address(host, port),
             None => port.to_string(),
         }
     }
@@ -375,27 +374,8 @@ fn is_fixed(application_group: &str) -> bool {
     application_group == "%{GLOBAL}" || !application_group.contains("%{")
 }
 
-/// Returns the server root of a server that was given none.
-pub(crate) fn default_root(host: &str, port: u16) -> PathBuf {
-    let temporary = std::env::var("TMPDIR").unwrap_or_default();
-    let temporary = match temporary.trim_end_matches('/') {
-        "" => "/tmp",
-        directory => directory,
-    };
-    Path::new(temporary).join(format!("mod_wsgi-{host}:{port}:{}", geteuid()))
-}
-
 fn mount_point(text: &str) -> String {
     format!("/{}", text.trim_matches('/'))
-}
-
-/// Returns the address of a host and a port.
-pub(crate) fn address(host: &str, port: u16) -> String {
-    format!("{}:{port}", bracketed(host))
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn aliases(parsed: &Parsed, has_entry_point: bool) -> Result<Vec<Alias>, Failure> {
@@ -434,6 +414,8 @@ fn mpms(parsed: &Parsed) -> Result<Vec<Mpm>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::options;
     use crate::parse::parse;

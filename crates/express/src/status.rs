@@ -15,9 +15,9 @@ use crate::failure::Failure;
 use crate::general;
 use crate::inquiry::{self, Place, PlaceFile};
 use crate::parse::Parsed;
-use crate::server::{complain, say};
 use crate::settings::Settings;
 use crate::spec::Spec;
+use crate::terminal::{complain, say};
 
 /// The path of the status of servers with `--server-status`.
 pub(crate) const PATH: &str = "/wsgi-status";

@@ -2,7 +2,7 @@
 
 use wsgi_core::codes::{NO_CALLABLE, SCRIPT_NOT_COMPILED, SCRIPT_RAISED};
 
-use super::checks::{Check, Topic};
+use super::check::{Check, Topic};
 use super::finding::{Finding, Place, Severity};
 use super::subject::{Application, Entry, Group, Purpose, Subject};
 use super::trial::{Exception, Lacking, Report, Trial};

@@ -2,30 +2,13 @@
 
 use super::apache;
 use super::application;
+use super::check::Topic;
 use super::finding::{Finding, Severity};
 use super::limits;
 use super::paths;
 use super::python;
 use super::subject::Subject;
 use super::system;
-
-/// One check.
-#[derive(Debug)]
-pub(crate) struct Check {
-    /// A short name with hyphens, by which reports name it.
-    pub(crate) name: &'static str,
-    /// The faults that it finds, for the manual: sentences.
-    pub(crate) about: &'static str,
-    pub(crate) run: fn(&Subject) -> Vec<Finding>,
-}
-
-/// Checks that belong together.
-#[derive(Debug)]
-pub(crate) struct Topic {
-    /// Its heading in the manual.
-    pub(crate) title: &'static str,
-    pub(crate) checks: &'static [Check],
-}
 
 /// All checks, in the order in which they run.
 pub(crate) static TOPICS: &[&Topic] = &[

@@ -60,7 +60,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
     let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY));
     findings.extend(apache.as_ref().err().iter().flat_map(|failure| errors(failure)));
     let installation = Installation::own()?;
-    let candidates = Candidates::from_environment(path(&general::PYTHON).map(Path::to_owned), &installation);
+    let candidates = installation.candidates(path(&general::PYTHON).map(Path::to_owned));
     let python = candidates.choose(&account);
     match &python {
         Ok(python) => findings.extend(problems(&settings, &installation, python, &account)),

@@ -10,7 +10,7 @@ use wsgi_core::fault::{Fault, Weight};
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
-    /// The name of the check; set by [`super::checks::run`].
+    /// The name of the check; set when the checks run.
     pub(crate) check: &'static str,
     /// The fault, as a sentence without its full stop.
     pub(crate) what: String,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wsgi_core::codes::NO_PROCESS;
 use wsgi_core::front::{Behind, Front};
 
-use super::checks::{Check, Topic};
+use super::check::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
 use crate::container;

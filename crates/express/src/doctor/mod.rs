@@ -2,11 +2,12 @@
 //! to do.
 //!
 //! A [`Subject`] holds the facts, wherever they come from ([`express`]: a command
-//! line as for `start-server`; [`apache`]: a configuration of Apache). Each [`Check`](checks::Check) is a function on it. Rules that the
+//! line as for `start-server`; [`apache`]: a configuration of Apache). Each [`Check`](check::Check) is a function on it. Rules that the
 //! server itself applies when it starts are in `core`, and used by both.
 
 mod apache;
 mod application;
+mod check;
 mod checks;
 mod express;
 mod finding;
@@ -34,8 +35,8 @@ use crate::failure::Failure;
 use crate::general;
 use crate::options;
 use crate::parse::Parsed;
-use crate::server::say;
 use crate::spec::{Spec, section};
+use crate::terminal::say;
 
 /// The name of the command.
 pub(crate) const COMMAND: &str = "doctor";

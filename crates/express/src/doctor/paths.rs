@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use wsgi_core::codes::{SCRIPT_NOT_FOUND, SCRIPT_OUTSIDE_CHROOT};
 use wsgi_core::python_home;
 
-use super::checks::{Check, Topic};
+use super::check::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
 use crate::account::{Access, Account};

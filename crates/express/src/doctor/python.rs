@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wsgi_core::codes::PYTHON_NOT_STARTED;
 use wsgi_core::python_home::{self, Files, Interpreter, Version};
 
-use super::checks::{Check, Topic};
+use super::check::{Check, Topic};
 use super::finding::Finding;
 use super::subject::{Group, Subject};
 

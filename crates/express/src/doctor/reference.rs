@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::checks::{TOPICS, Topic};
+use super::check::Topic;
+use super::checks::TOPICS;
 use super::express::START;
 
 const PREFACE: &str = include_str!("../../templates/doctor.md");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::checks::{Check, Topic};
+use super::check::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
 use super::unit::Unit;

@@ -17,7 +17,7 @@ pub use reference::reference;
 pub(crate) static SECTIONS: &[&Section] = &[
     &general::APPLICATION,
     &general::SERVER,
-    &container::CONTAINERS,
+    &container::option::CONTAINERS,
     &names::NAMES,
     &tls::TLS,
     &proxy::PROXIES,
@@ -74,7 +74,7 @@ mod tests {
             general::VIRTUAL_MEMORY_LIMIT.name,
             general::STRICT.name,
             auth::ACCESS_PROCESSES.name,
-            container::CONTAINER.name,
+            container::option::CONTAINER.name,
             health::HEALTH_PATH.name,
             health::HEALTH_CLIENT.name,
             health::GRACEFUL_STOP.name,

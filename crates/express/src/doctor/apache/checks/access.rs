@@ -10,7 +10,7 @@ use crate::doctor::apache::authorization::{Access, access, old_permission};
 use crate::doctor::apache::line::place;
 use crate::doctor::apache::mapping::{Kind, taking};
 use crate::doctor::apache::model::Host;
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::{Finding, Place};
 
 pub(super) const CHECK: Check = Check {

@@ -8,7 +8,7 @@ use super::on;
 use crate::apache::Mpm;
 use crate::doctor::apache::Configuration;
 use crate::doctor::apache::line::place;
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::Finding;
 use crate::doctor::subject::{Purpose, Subject};
 

@@ -15,7 +15,7 @@ mod urls;
 pub(super) use reading::reading;
 
 use crate::doctor::apache::Configuration;
-use crate::doctor::checks::Topic;
+use crate::doctor::check::Topic;
 use crate::doctor::finding::Finding;
 use crate::doctor::subject::Subject;
 

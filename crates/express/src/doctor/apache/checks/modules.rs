@@ -6,7 +6,7 @@ use super::on;
 use crate::doctor::apache::Configuration;
 use crate::doctor::apache::elf::{Elf, Libc};
 use crate::doctor::apache::line::place;
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::Finding;
 
 pub(super) const SEVERAL: Check = Check {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::Finding;
 use crate::doctor::subject::{Listen, Subject};
 

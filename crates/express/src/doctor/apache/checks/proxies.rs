@@ -8,7 +8,7 @@ use super::on;
 use crate::doctor::apache::Configuration;
 use crate::doctor::apache::line::Line;
 use crate::doctor::apache::model::Host;
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::Finding;
 
 pub(super) const CHECK: Check = Check {

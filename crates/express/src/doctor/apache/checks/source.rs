@@ -13,7 +13,7 @@ use crate::doctor::apache::handlers::handler;
 use crate::doctor::apache::line::place;
 use crate::doctor::apache::mapping::{Kind, Mapping, taking};
 use crate::doctor::apache::model::{Host, document_root};
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::{Finding, Place};
 
 pub(super) const CHECK: Check = Check {

@@ -9,7 +9,7 @@ use crate::doctor::apache::Configuration;
 use crate::doctor::apache::line::place;
 use crate::doctor::apache::mapping::{Kind, Mapping, taking};
 use crate::doctor::apache::model::document_root;
-use crate::doctor::checks::Check;
+use crate::doctor::check::Check;
 use crate::doctor::finding::Finding;
 
 pub(super) const SHADOWED: Check = Check {
