@@ -63,7 +63,7 @@ fn commands(out: &mut String) {
             .filter(|choice| !server.contains(&choice.name))
             .map(|choice| {
                 let arguments: String =
-                    choice.arguments.iter().map(|argument| format!(" *{argument}*")).collect();
+                    choice.arguments.iter().map(|argument| format!(" *{}*", cell(argument))).collect();
                 format!("`{}`{arguments}: {}", choice.name, cell(&choice.help))
             })
             .collect();
@@ -89,7 +89,7 @@ fn section(section: &Section, out: &mut String) {
 }
 
 fn heading(spec: &Spec) -> String {
-    let arguments: String = spec.arguments.iter().map(|argument| format!(" *{argument}*")).collect();
+    let arguments: String = spec.arguments.iter().map(|argument| format!(" *{}*", cell(argument))).collect();
     format!("`{}`{arguments}", spec.name)
 }
 

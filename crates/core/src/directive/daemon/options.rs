@@ -16,7 +16,7 @@ const LEAST_STACK: u64 = 32 << 10;
 pub(super) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "processes",
-        value: "*count*\\|*least*-*most*",
+        value: "*count*|*least*-*most*",
         default: "1",
         doc: "The number of processes. If the option is given, even as 1, `wsgi.multiprocess` is true. With a range, such as `1-5`, the \
               number follows the load (`scale-up-wait=`, `scale-down-idle=`), and requests fill the first process up to half \
@@ -206,7 +206,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "preload",
-        value: "none\\|fork",
+        value: "none|fork",
         default: "none",
         doc: "With `fork`, the processes are forked from one that has imported the scripts, the *template*, and share its memory: see \
               [Processes that share memory](preload.md).",
@@ -228,7 +228,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "server-metrics",
-        value: "On\\|Off",
+        value: "On|Off",
         default: "Off",
         doc: "With `On`, `mod_wsgi.server_metrics()` returns Apache's scoreboard, which is at most a second old. With `ExtendedStatus On` \
               it shows the clients and request lines of all virtual hosts.",
@@ -524,7 +524,7 @@ pub(in crate::directive) fn manual() -> String {
             out,
             "| `{}=` | {}{} | {} | {} | {} |",
             option.name,
-            option.value,
+            option.value.replace('|', "\\|"),
             option.kind.range(),
             shown(option.default),
             shown(option.kind.zero()),
