@@ -187,7 +187,7 @@ codes! {
         "Name the directory that contains `bin/python3`, and let the user of the server enter all directories above it.";
     PYTHON_HOME_NO_DIRECTORY = "WSGI0101", Warning,
         "`WSGIPythonHome` names something that is not a directory.",
-        "Name the directory that contains `bin/python3`, not the executable.";
+        "Name the directory that contains `bin/python3`, or the executable of a Python.";
     PYTHON_HOME_NOT_SEARCHABLE = "WSGI0102", Warning,
         "The directory of `WSGIPythonHome` cannot be searched.",
         "Give the user of the server the permission to search it (`x`).";
