@@ -164,7 +164,7 @@ section! {
     }
 
     REQUEST_TIMEOUT = Spec::seconds("--request-timeout",
-        "Seconds that a request may take, multiplied by 1 + ln(threads).")
+        "Seconds that a request may take, multiplied by 1 + ln(threads): 157 with the defaults.")
         .default("60");
     INTERRUPT_TIMEOUT = Spec::seconds("--interrupt-timeout",
         "Seconds that a request has after the exception mod_wsgi.RequestTimeout for --request-timeout.")

@@ -289,8 +289,9 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "request-timeout",
         value: "*time*",
         default: "0",
-        doc: "If a request takes longer than this time multiplied by 1 + ln(`threads`), it is interrupted (`interrupt-timeout=`) or its \
-              process is replaced. The stacks of the threads are logged.",
+        doc: "If a request takes longer than this time multiplied by 1 + ln(`threads`) (with 10 threads, by 3.3), it is interrupted \
+              (`interrupt-timeout=`) or its process is replaced. The stacks of the threads are logged. See \
+              [the time of a request](sizing.md#the-time-of-a-request).",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.request_timeout),
     },
     DaemonOption {
