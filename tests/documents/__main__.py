@@ -17,7 +17,8 @@ import time
 
 import names
 from blocks import Mistake, parse
-from checks import Apache, check, dashboard
+from checks import Apache, check
+from queries import dashboard
 from references import References
 from sandbox import Sandbox
 

@@ -6,9 +6,9 @@ import os
 import re
 import subprocess
 
-import promql_parser
 import yaml
 
+import queries
 from blocks import Mistake
 
 # Seconds that a program may take that only checks something.
@@ -18,10 +18,6 @@ LIMIT = 60
 MODULES = """mpm_event authz_core authz_host authz_user authn_core authn_file auth_basic auth_digest access_compat alias dir mime log_config setenvif
 headers rewrite macro env expires deflate filter unixd status remoteip reqtimeout proxy proxy_http proxy_balancer proxy_hcheck lbmethod_bybusyness
 slotmem_shm watchdog ssl socache_shmcb xsendfile vhost_alias http2""".split()
-
-# The metrics that the server exports, from the table that the crate `status` compares with them.
-with open(os.path.join(os.path.dirname(__file__), "../../docs/status.md"), encoding="utf-8") as _status:
-    METRICS = set(re.findall(r"^\| `((?:mod_wsgi|http_server)_\w+)` \| (?:gauge|counter|histogram) \|", _status.read(), re.MULTILINE))
 
 # What Apache says about any configuration, about a DocumentRoot that only a real site has, and about a macro whose accounts were replaced.
 HARMLESS = re.compile(r"Syntax OK|AH00558|AH00112|AH02800|^\s*$")
@@ -98,11 +94,10 @@ def check(block, text, sandbox, apache):
                 compile(text, block.place, "exec")
             case "yaml":
                 for document in yaml.safe_load_all(text):
-                    for query in queries(document):
-                        promql(block.place, query)
+                    queries.structure(block.place, document)
             case "promql":
                 for query in text.strip().split("\n"):
-                    promql(block.place, query)
+                    queries.check(block.place, query)
             case "json":
                 json.loads(text)
             case "sh" | "console":
@@ -115,37 +110,6 @@ def check(block, text, sandbox, apache):
                         raise Mistake(f"{block.place}: this is no instruction of a container file: {line}")
     except (SyntaxError, yaml.YAMLError, ValueError, configparser.Error) as error:
         raise Mistake(f"{block.place}: {error}") from error
-
-
-def queries(value):
-    """Yields the queries of Prometheus in a structure: alerts, and panels of dashboards."""
-    if isinstance(value, dict):
-        if isinstance(value.get("expr"), str):
-            yield value["expr"]
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from queries(each)
-
-
-def promql(where, query):
-    # Grafana replaces these before Prometheus sees them.
-    query = query.replace("$__rate_interval", "5m").strip()
-    try:
-        promql_parser.parse(query)
-    except ValueError as error:
-        raise Mistake(f"{where}: {query}: {error}") from error
-    known = METRICS
-    for name in re.findall(r"\b(?:mod_wsgi|http_server)_\w+", query):
-        if name not in known and re.sub(r"_(bucket|sum|count)$", "", name) not in known:
-            raise Mistake(f"{where}: there is no metric {name}")
-
-
-def dashboard(path):
-    """Checks the queries of a dashboard of Grafana."""
-    with open(path, encoding="utf-8") as file:
-        for query in queries(json.load(file)):
-            promql(path, query)
 
 
 def shell(block, text):
