@@ -97,7 +97,7 @@ def test_page(page, settings, references, apache):
                 mistakes.append(str(mistake))
                 if block.kind in ("run", "serve", "fails"):
                     break
-        further = {names.PAGE: names.check, names.COMMANDS: names.check_commands}.get(page)
+        further = {names.PAGE: names.check, names.COMMANDS: names.check_commands, names.GUNICORN: names.check_gunicorn}.get(page)
         if further and not settings.fast:
             try:
                 further(text, sandbox)

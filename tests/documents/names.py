@@ -1,13 +1,19 @@
-"""Compares docs/python-api.md with what processes of a server really have, and docs/express.md with the commands that there are."""
+"""Compares docs/python-api.md with what processes of a server really have, docs/express.md with the commands that there are, and
+docs/from-gunicorn.md with the settings that gunicorn has."""
 
+import glob
 import json
+import os
 import re
+import subprocess
+import sys
 import urllib.request
 
 from blocks import Block, Mistake
 
 PAGE = "docs/python-api.md"
 COMMANDS = "docs/express.md"
+GUNICORN = "docs/from-gunicorn.md"
 # Sections of the page, and what the application below says of them.
 SECTIONS = "mod_wsgi", "apache", "The environ", "Events", "Request metrics", "Process metrics"
 # Not there in a process that has had two requests.
@@ -74,6 +80,23 @@ def check_commands(text, sandbox):
         status, said, complaints = sandbox.shell(f"mod_wsgi-express {name} --help")
         if status != 0 or name not in said:
             raise Mistake(f"{COMMANDS}: `mod_wsgi-express {name} --help` ends with {status}, and says:\n{said}{complaints}")
+
+
+def check_gunicorn(text, sandbox):
+    """Raises for a setting of gunicorn that has no row."""
+    documented = set()
+    for row in re.findall(r"^\| (.*?) \| ", text, re.MULTILINE):
+        documented |= set(re.findall(r"`(\w+)`", row))
+    wheels = glob.glob(os.path.join(sandbox.settings.wheels, "gunicorn-*.whl"))
+    if not wheels:
+        raise Mistake(f"{GUNICORN}: gunicorn is not among the packages of tests/documents/requirements.txt")
+    ask = "import sys; sys.path.append(sys.argv[1]); from gunicorn.config import KNOWN_SETTINGS; print(*(each.name for each in KNOWN_SETTINGS))"
+    said = subprocess.run([sys.executable, "-c", ask, wheels[0]], capture_output=True, text=True, check=False)
+    settings = set(said.stdout.split())
+    if said.returncode != 0 or not settings:
+        raise Mistake(f"{GUNICORN}: gunicorn does not tell its settings:\n{said.stderr}")
+    if settings - documented:
+        raise Mistake(f"{GUNICORN}: there is no row for {', '.join(sorted(settings - documented))}")
 
 
 def _compare(section, documented, real):

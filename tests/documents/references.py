@@ -8,7 +8,8 @@ from blocks import Mistake
 
 # Names that begin as directives do, but are others' or mean all of a kind.
 OTHER_DIRECTIVES = set(
-    """WSGIApplication WSGILazyInitialization WSGIVerboseDebugging
+    """WSGIApplication WSGIVerboseDebugging
+    WSGILazyInitialization WSGIPy3kWarningFlag WSGIUserAuthoritative WSGINewRelicConfigFile WSGINewRelicEnvironment
     WSGIRequests WSGIErrors WSGIRejected WSGIBusy WSGIQueued WSGIProcesses WSGIBytesSent WSGIDuration""".split()  # lines of mod_status
 )
 ALIAS_OPTIONS = {"process-group", "application-group", "callable-object", "pass-authorization"}
@@ -39,7 +40,7 @@ class References:
             for name in re.findall(r"`([a-z][a-z-]+)=", last):
                 if name not in self.group_options | ALIAS_OPTIONS:
                     yield f"{where}: there is no option {name}="
-            for name in re.findall(r"`--([a-z-]+)", last):
+            for name in re.findall(r"`--([a-z0-9-]+)", last):
                 if name not in self.options:
                     yield f"{where}: mod_wsgi-express has no option --{name}"
 
