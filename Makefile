@@ -3,7 +3,9 @@
 APP ?=
 PORT ?= 8000
 PREFIX ?=
-export APP PORT PREFIX PYTHON ARGS
+# Settings of the build: release, or dev for trying things out.
+PROFILE ?= release
+export APP PORT PREFIX PROFILE PYTHON ARGS
 # The place where rustup puts cargo, for a shell that does not know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -15,16 +17,16 @@ help: ## Show this help
 
 build: ## Build everything with release settings, with the host for PYTHON=
 	@scripts/install-dependencies run
-	@scripts/build release
+	@scripts/build "$$PROFILE"
 
 host: ## Build the host for one more Python: make host PYTHON=/path/to/python [PREFIX=dir to install it into]
 	@scripts/install-dependencies run
-	@python=$$(SHARED=no scripts/find-python) && scripts/build-host release "$$python" "$$PREFIX"
+	@python=$$(SHARED=no scripts/find-python) && scripts/build-host "$$PROFILE" "$$python" "$$PREFIX"
 
 install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
 	@test -n "$$PREFIX" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
 	@scripts/install-dependencies run
-	@scripts/install release "$$PREFIX"
+	@scripts/install "$$PROFILE" "$$PREFIX"
 
 dist: ## Make build/dist, the tree that packages are made from, with hosts for all supported Pythons
 	@scripts/install-dependencies run

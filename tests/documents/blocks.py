@@ -37,7 +37,7 @@ class Block:
     # One of CLASSES, and what stands behind it in the comment.
     kind: str
     detail: str = ""
-    # Settings of the comment: file, append, with, in, port.
+    # Settings of the comment: file, append, with, in, port, as, from.
     settings: dict = dataclasses.field(default_factory=dict)
 
     @property
@@ -110,7 +110,7 @@ def classify(page, line, language, text, comment):
                 block.kind, block.detail = "same as", part.removeprefix("same as ")
             elif part in CLASSES:
                 block.kind = part
-            elif word in ("file", "append", "with", "in", "port") and value:
+            elif word in ("file", "append", "with", "in", "port") and value or part in ("as root", "from checkout"):
                 block.settings[word] = value
             else:
                 raise Mistake(f"{where}: `{part}` is not known in a comment `test:`")

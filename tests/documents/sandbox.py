@@ -1,6 +1,7 @@
 """Runs the commands of a page in a directory and on ports of their own."""
 
 import contextlib
+import functools
 import grp
 import itertools
 import os
@@ -32,6 +33,12 @@ WSGIScriptAlias / /srv/shop/app.wsgi process-group=shop application-group=%{GLOB
 """
 # The first of the ports, below those of the end-to-end tests and of outgoing connections.
 FIRST = 11_000
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Runs a shell as root of a system whose files of configuration are copies.
+APART = """set -e
+mount -t tmpfs none "$0" && cp -a /etc/. "$0" && mount --bind "$0" /etc
+exec sh -c "$1"
+"""
 # The interpreter behind the virtual environment of these tests: not the first of PATH, which other users may not be able to run.
 PYTHON = os.path.realpath(sys.executable)
 # Each run has a range of its own, as far as that goes.
@@ -46,6 +53,18 @@ def free_port():
             except OSError:
                 continue
         return port
+
+
+@functools.cache
+def can_be_apart():
+    """Returns whether blocks that change the system can be run, in a system of their own."""
+    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+
+
+@functools.cache
+def python_of_builds():
+    """Returns the interpreter that `make` builds for, so that what is built already fits."""
+    return subprocess.run(["scripts/find-python"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Sandbox:
@@ -141,17 +160,35 @@ class Sandbox:
         text = re.sub(r"\b(start-server|setup-server|runmodwsgi)\b", rf"\1 --port {port}", self.adapt(block.text))
         # This one has its own port, and the group that a page makes is not there.
         text = re.sub(r"\bmod_wsgi-telemetry serve\b", rf"\g<0> --http-port {port}", text)
-        return text.replace("--socket-group wsgi-telemetry", f"--socket-group {grp.getgrgid(os.getgid()).gr_name}")
+        text = text.replace("--socket-group wsgi-telemetry", f"--socket-group {grp.getgrgid(os.getgid()).gr_name}")
+        if "from" in block.settings:
+            text = re.sub(r"/usr/(local/)?bin/python3[.\d]*", python_of_builds(), text)
+        return text
 
-    def shell(self, text, limit=COMMAND):
+    def place(self, block):
+        """Returns the directory and the environment of a block's commands."""
+        if "from" not in block.settings:
+            return self.directory, self.environment
+        # What the block installs is the page's own, and made of what tests have built.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path("opt/mod_wsgi"))
+        own = {"PROFILE": "dev", "PREFIX": self.path("opt/served"), "PORT": self.ports["8000"]}
+        return ROOT, {**os.environ, **own}
+
+    def shell(self, text, limit=COMMAND, place=None, is_apart=False):
         """Runs a text with sh where the last one has ended, and returns its status, output and error output."""
-        note = self.path(".directory")
+        note = self.path(".directory" if place is None else ".elsewhere")
+        directory, environment = place or (self.directory, self.environment)
         script = f"trap 'pwd >{shlex.quote(note)}' EXIT\nset -e\n{text}"
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            command = ["sh", "-c", script]
+            if is_apart:
+                os.makedirs(self.path("etc.copy"), exist_ok=True)
+                command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", APART, self.path("etc.copy"), script]
             process = subprocess.Popen(
-                ["sh", "-c", script],
-                cwd=self.directory,
-                env=self.environment,
+                command,
+                cwd=directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -164,13 +201,14 @@ class Sandbox:
                 process.wait()
                 status = f"nothing within {limit} seconds"
             said, complaints = (_content(each) for each in (output, errors))
-        if os.path.exists(note):
+        if place is None and os.path.exists(note):
             self.directory = self.read(".directory").strip()
         return status, said, complaints
 
     def run(self, block, fails=False):
         """Runs a block of commands."""
-        status, said, complaints = self.shell(self.commands(block))
+        place = self.place(block) if "from" in block.settings else None
+        status, said, complaints = self.shell(self.commands(block), place=place, is_apart="as" in block.settings)
         if (status != 0) != fails:
             raise Mistake(f"{block.place}: these commands end with {status}, and say:\n{said}{complaints}{self.logs()}")
 
@@ -212,11 +250,12 @@ class Sandbox:
         port = int(self.adapt(block.settings.get("port", "8000")))
         # The last command becomes the process, which then is the one to stop.
         *first, last = self.commands(block).replace("\\\n", " ").strip().split("\n")
+        directory, environment = self.place(block)
         with open(self.output, "wb") as output:
             process = subprocess.Popen(
                 ["sh", "-c", "\n".join(["set -e", *first, "exec " + last])],
-                cwd=self.directory,
-                env=self.environment,
+                cwd=directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
