@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = f"mod_wsgi-rs {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
 html_search_scorer = str(ROOT / "docs/search.js")
 html_copy_source = False
 html_show_sourcelink = False
