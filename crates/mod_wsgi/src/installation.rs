@@ -16,7 +16,10 @@ use std::sync::{Arc, Mutex};
 
 use os::lock::lock;
 use wsgi_core::codes::PYTHON_NOT_STARTED;
-use wsgi_core::wire::Schema;
+use wsgi_core::wire::{Schema, SchemaSearch};
+
+/// The size of the blocks in which files are read.
+const BLOCK: usize = 64 << 10;
 
 /// The files of one build.
 #[derive(Debug, Clone)]
@@ -260,13 +263,12 @@ impl InstalledFile {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        let mut contents = Vec::new();
-        file.read_to_end(&mut contents)?;
+        let (digest, schema) = examine(&mut file)?;
         Ok(Self {
             path: path.to_owned(),
             identity: FileIdentity::from(&metadata),
-            digest: digest(&contents),
-            schema: Schema::find_in(&contents),
+            digest,
+            schema,
             file: as_reference(file),
         })
     }
@@ -342,8 +344,23 @@ fn descriptor_path(descriptor: &impl AsRawFd) -> PathBuf {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into()
 }
 
-fn digest(contents: &[u8]) -> u64 {
+/// Returns the digest of a file, and the schema that it says it has.
+///
+/// It is not read as a whole: the heap would keep that size for the life of the server, in the parent
+/// and in each child.
+fn examine(file: &mut File) -> io::Result<(u64, Option<Schema>)> {
     let mut hasher = DefaultHasher::new();
-    hasher.write(contents);
-    hasher.finish()
+    let mut search = SchemaSearch::default();
+    let mut block = vec![0; BLOCK];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok((hasher.finish(), search.found())),
+            Ok(length) => {
+                hasher.write(&block[..length]);
+                search.feed(&block[..length]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

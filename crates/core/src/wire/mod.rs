@@ -23,4 +23,4 @@ pub mod span;
 
 pub use codec::{Malformed, Reader, Writer};
 pub use reason::Reason;
-pub use schema::{OwnSchema, Schema};
+pub use schema::{OwnSchema, Schema, SchemaSearch};

@@ -37,10 +37,8 @@ impl Schema {
         Self::after_marker(black_box(STAMP).as_bytes()).unwrap_or(Self(0))
     }
 
-    /// Returns that of the program or library whose file is this; `None` if it is none of ours, or
-    /// of a time before files said so.
-    #[must_use]
-    pub fn find_in(mut contents: &[u8]) -> Option<Self> {
+    /// Returns the first one in a part of a file.
+    fn find_in(mut contents: &[u8]) -> Option<Self> {
         let marker = black_box(STAMP).as_bytes()[0];
         while let Ok(1..) = contents.skip_until(marker) {
             if let Some(found) = Self::after_marker(&[&[marker], contents.get(..STAMP.len() - 1)?].concat()) {
@@ -75,6 +73,35 @@ impl Schema {
     /// It is another one, or there is none.
     pub fn check(reader: &mut Reader<'_>) -> Result<(), Malformed> {
         if Self::decode(reader)? == Self::own() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// A search for the schema of a program or library in its file, which comes in blocks.
+#[derive(Debug, Default)]
+pub struct SchemaSearch {
+    /// The end of what has come: a stamp may lie across blocks.
+    end: Vec<u8>,
+    found: Option<Schema>,
+}
+
+impl SchemaSearch {
+    /// Takes the next block.
+    pub fn feed(&mut self, block: &[u8]) {
+        let most = STAMP.len() - 1;
+        self.end.extend_from_slice(&block[..block.len().min(most)]);
+        self.found = self.found.or_else(|| Schema::find_in(&self.end)).or_else(|| Schema::find_in(block));
+        if block.len() > most {
+            self.end.clear();
+            self.end.extend_from_slice(&block[block.len() - most..]);
+        } else {
+            self.end.drain(..self.end.len().saturating_sub(most));
+        }
+    }
+
+    /// Returns the schema; `None` if the file is none of ours, or of a time before files said so.
+    #[must_use]
+    pub fn found(&self) -> Option<Schema> {
+        self.found
     }
 }
 
@@ -131,6 +158,19 @@ mod tests {
         assert_eq!(Schema::find_in(stamp.as_bytes()), Some(other));
         for text in ["", "\u{2}", &STAMP.replace('\n', " "), "\u{2}mod_wsgi schema +123456789abcdef\n"] {
             assert_eq!(Schema::find_in(&file(text)), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_found_in_whatever_blocks_the_file_comes() {
+        let file = [b"\x02\x02mod_wsgi schema ", STAMP.as_bytes(), b"\0rest of it"].concat();
+        for length in 1..=file.len() {
+            let mut search = SchemaSearch::default();
+            file.chunks(length).for_each(|block| search.feed(block));
+            assert_eq!(search.found(), Some(Schema::own()), "{length}");
+            let mut without = SchemaSearch::default();
+            file[..file.len() - 12].chunks(length).for_each(|block| without.feed(block));
+            assert_eq!(without.found(), None, "{length}");
         }
     }
 

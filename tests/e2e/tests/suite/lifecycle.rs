@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::Needs::{Embedded, OnlyMpms, Ours};
-use e2e::{LogMark, Mode, Mpm, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{LogMark, Mode, Mpm, Process, Setup, Test, on_each_mpm, on_one_mpm, sanitized, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(restarts_replace_the_children),
@@ -179,6 +179,14 @@ fn the_parent_has_no_python(setup: Setup) {
         cases.check("it has one thread", || {
             let threads = fs::read_dir(format!("/proc/{}/task", server.pid()));
             assert_eq!(threads.map(Iterator::count).ok(), Some(1));
+        });
+        cases.check("it has kept none of the files that it has looked at", || {
+            if sanitized("it keeps what is freed") {
+                return;
+            }
+            let anonymous = Process(server.pid()).status("RssAnon");
+            let size: u64 = anonymous.trim_end_matches(" kB").parse().expect("a size");
+            assert!(size < 8 << 10, "{anonymous}");
         });
     });
 }
