@@ -76,6 +76,13 @@ impl Connection {
         unsafe { (*self.as_ptr()).aborted != 0 }
     }
 
+    /// Returns whether this is a stream of HTTP/2, which has a connection of its own within Apache.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { !(*self.as_ptr()).master.is_null() }
+    }
+
     /// Returns whether the connection uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -16,6 +16,8 @@ pub struct Output<'r> {
     /// Set once data has been given to the filters.
     is_begun: bool,
     is_ended: bool,
+    /// Set once the filters have taken the end of a whole response.
+    is_whole: bool,
     /// Set once a filter has sent another response in place of the one that has ended.
     is_replaced: bool,
 }
@@ -42,7 +44,7 @@ impl<'r> Output<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, is_begun: false, is_ended: false, is_replaced: false }
+        Self { request, brigade, is_begun: false, is_ended: false, is_whole: false, is_replaced: false }
     }
 
     /// Gives `block` to the filters. Status and headers go with the first one.
@@ -128,7 +130,18 @@ impl<'r> Output<'r> {
         }
         self.is_ended = true;
         self.brigade.push_end();
-        self.pass_on()
+        let is_passed_on = self.pass_on() == sys::APR_SUCCESS;
+        let connection = self.request.connection();
+        self.is_whole = is_passed_on && (connection.is_stream() || !connection.is_aborted());
+        if self.is_whole { Ok(()) } else { Err(SendError) }
+    }
+
+    /// Returns whether the whole response is with the client, or on its way. Then it says nothing that
+    /// the connection is aborted: mod_http2 aborts that of a stream as soon as it has sent the end,
+    /// whatever else is given to it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole || (self.request.connection().is_stream() && self.request.has_sent_all())
     }
 
     /// Has Apache send the data that it holds back after the end of the body. Otherwise it first
@@ -201,21 +214,22 @@ impl<'r> Output<'r> {
                 self.request.disable_ranges();
             }
         }
-        self.pass_on()
+        if self.pass_on() == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
+            Ok(())
+        } else {
+            Err(SendError)
+        }
     }
 
-    fn pass_on(&mut self) -> Result<(), SendError> {
+    /// Gives what there is to the filters, and returns their status.
+    fn pass_on(&mut self) -> sys::apr_status_t {
         // SAFETY: the request is live, and so are its filters.
         let status =
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
         self.brigade.clear();
         // Filters return this after Apache has sent an error page for them.
         self.is_replaced |= self.is_ended && status == sys::AP_FILTER_ERROR;
-        if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
-            Ok(())
-        } else {
-            Err(SendError)
-        }
+        status
     }
 }
 

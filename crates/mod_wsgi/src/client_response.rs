@@ -336,6 +336,11 @@ impl<'r> ClientResponse<'r> {
         self.output.is_superseded()
     }
 
+    /// Returns whether the client has all of it (see [`Output::is_whole`]).
+    pub(crate) fn is_whole(&self) -> bool {
+        self.output.is_whole()
+    }
+
     /// Ends the response, or breaks it off, when the host is done with it and with `body`, that of
     /// the request.
     pub(crate) fn finish(mut self, outcome: Outcome, body: &mut RequestBody<'_>) -> Status {
@@ -345,9 +350,16 @@ impl<'r> ClientResponse<'r> {
         body.disclaim();
         // Apache would read the rest of a body, however long, of a client that does not read.
         if self.request.connection().is_aborted() {
-            self.entry.reject(Cause::ClientGone);
             self.request.connection().close_after_response();
         }
+        let status = self.end(outcome, body, input_failure);
+        if self.request.connection().is_aborted() && !self.is_whole() {
+            self.entry.reject(Cause::ClientGone);
+        }
+        status
+    }
+
+    fn end(&mut self, outcome: Outcome, body: &mut RequestBody<'_>, input_failure: Option<Status>) -> Status {
         match outcome {
             _ if self.is_superseded() => {}
             Outcome::Complete if self.is_begun || self.head.is_some() => {

@@ -497,7 +497,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         // Before the client can send its next request, which another thread may serve.
         drop(self.active);
         self.entry.leave_slot();
-        if self.is_client_gone {
+        if self.is_client_gone && !self.response.is_whole() {
             self.entry.reject(Cause::ClientGone);
         }
         // A process that ended the request while it waited for the body does not read that.
@@ -543,7 +543,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             other => other,
         };
-        if let Some(cause) = error.cause() {
+        let is_served = matches!(error, ConversationError::ClientGone) && self.response.is_whole();
+        if let Some(cause) = error.cause().filter(|_| !is_served) {
             self.entry.reject(cause);
         }
         let how = |what: &str| {

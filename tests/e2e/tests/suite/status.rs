@@ -11,8 +11,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use e2e::Needs::{Daemon, NoSanitizer, Ours};
-use e2e::{Connection, Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Threads};
+use e2e::{Connection, Interpreter, Response, Server, Setup, Test, curl, on_one_mpm, wait_until};
 use status::Snapshot;
 use status::snapshot::{Group, SCHEMA, State};
 
@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
     on_one_mpm!(a_scrape_under_load_is_what_clients_have_counted, STATUS),
+    on_one_mpm!(a_client_of_http_2_that_has_got_all_has_not_gone, Threads, STATUS),
 ];
 
 /// An application that answers once there is a file.
@@ -539,6 +540,38 @@ fn metrics_are_what_prometheus_reads(setup: Setup) {
             let version = concat!("version=", env!("CARGO_PKG_VERSION"));
             assert_eq!(samples[0].sum("mod_wsgi_info", &[version]), 1.0);
             assert!(samples[0].sum("mod_wsgi_start_time_seconds", &[]) > 1e9);
+        });
+    });
+}
+
+/// mod_http2 aborts the connection of a stream as soon as it has sent the end of it, which the thread
+/// that has passed it on may see.
+fn a_client_of_http_2_that_has_got_all_has_not_gone(setup: Setup) {
+    const REQUESTS: usize = 1_000;
+    serving(setup.tls().modules(&["http2"]).conf("Protocols h2 http/1.1")).run(|server, cases| {
+        for (method, options) in [("GET", &["--parallel"][..]), ("HEAD", &["--head"])] {
+            let url = format!("https://127.0.0.1:{}/200/{method}/[1-{REQUESTS}]", server.tls_port());
+            let common = ["--insecure", "--http2", "--output", "/dev/null", &url];
+            let format = ["--write-out", "%{http_code} %{http_version}\n"];
+            let output = curl(common.into_iter().chain(format).chain(options.iter().copied()));
+            let answers = String::from_utf8_lossy(&output.stdout).into_owned();
+            cases.check(&format!("{method}: all have got all"), || {
+                assert_eq!(
+                    answers.lines().filter(|answer| *answer == "200 2").count(),
+                    REQUESTS,
+                    "{answers}"
+                );
+            });
+        }
+        let is_serving = |group: &Group| group.ended() > 0;
+        let group = wait_until("the counts", || {
+            let group = snapshot(server).groups.into_iter().find(is_serving)?;
+            (group.ended() == 2 * REQUESTS as u64).then_some(group)
+        });
+        cases.check("none has gone", || assert_eq!(group.rejections, BTreeMap::new()));
+        cases.check("all bytes are counted", || {
+            let bytes: u64 = group.processes.iter().map(|process| process.bytes_out).sum();
+            assert_eq!(bytes, (REQUESTS * "application".len()) as u64);
         });
     });
 }
