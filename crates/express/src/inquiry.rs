@@ -124,9 +124,12 @@ fn split(url: &str) -> Result<(String, String), Failure> {
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(Failure::usage(format!("'{url}' is no URL that begins with http://")));
     };
-    let (address, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    // (What follows is for browsers: it leads to a part of the page.)
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (address, path) = rest.find(['/', '?']).map_or((rest, "/"), |at| rest.split_at(at));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok((if has_port { address.to_owned() } else { format!("{address}:80") }, path.to_owned()))
+    Ok((if has_port { address.to_owned() } else { format!("{address}:80") }, path))
 }
 
 /// Returns status and body of the answer to a request.
@@ -230,6 +233,9 @@ mod tests {
             ("http://10.0.0.1/x", "10.0.0.1:80", "/x"),
             ("http://[::1]:8/x", "[::1]:8", "/x"),
             ("http://a", "a:80", "/"),
+            ("http://a:8/x?filter=b#g-b", "a:8", "/x?filter=b"),
+            ("http://a#g", "a:80", "/"),
+            ("http://a?filter=/b", "a:80", "/?filter=/b"),
         ] {
             assert_eq!(split(url).unwrap(), (address.to_owned(), path.to_owned()), "{url}");
         }

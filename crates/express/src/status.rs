@@ -17,7 +17,7 @@ use crate::inquiry::{self, Place, PlaceFile};
 use crate::parse::Parsed;
 use crate::settings::Settings;
 use crate::spec::Spec;
-use crate::terminal::{complain, say};
+use crate::terminal::{complain, say, say_to_reader};
 
 /// The path of the status of servers with `--server-status`.
 pub(crate) const PATH: &str = "/wsgi-status";
@@ -73,15 +73,21 @@ pub(crate) fn show(parsed: &Parsed) -> Result<u8, Failure> {
     }
     let is_terminal = stdout().is_terminal();
     loop {
-        match look(&place, is_json) {
+        let is_read = match look(&place, is_json) {
             // The cursor goes home, and what was below it is cleared.
             Ok(text) if is_terminal => {
                 let size = os::terminal::size(stdout().as_fd()).filter(|_| !is_json);
                 let text = size.map_or_else(|| text.clone(), |size| fitted(&text, size));
-                say(&format!("\x1b[H\x1b[2J{text}"))?;
+                say_to_reader(&format!("\x1b[H\x1b[2J{text}"))?
             }
-            Ok(text) => say(&format!("{text}\n"))?,
-            Err(failure) => complain(&format!("{failure}")),
+            Ok(text) => say_to_reader(&format!("{text}\n"))?,
+            Err(failure) => {
+                complain(&format!("{failure}"));
+                true
+            }
+        };
+        if !is_read {
+            return Ok(0);
         }
         thread::sleep(INTERVAL);
     }
@@ -119,6 +125,13 @@ fn look(place: &Place, is_json: bool) -> Result<String, Failure> {
             let text = format!("{shown} is not for this client: see WSGIStatusClients and Require");
             return Err(Failure::machine(text));
         }
+        // No other answer of wsgi-status has this one.
+        503 => {
+            let text = format!(
+                "status 503 at {shown}: if that is wsgi-status, the server has no shared memory; its error log says why"
+            );
+            return Err(Failure::machine(text));
+        }
         _ => return Err(Failure::machine(format!("status {status} at {shown}, which is no wsgi-status"))),
     }
     let parsed: Result<Snapshot, _> = serde_json::from_str(&body);
@@ -152,6 +165,10 @@ fn text(snapshot: &Snapshot) -> String {
     if let Some(host) = &snapshot.scope {
         let host = if host.is_empty() { "the main server" } else { host };
         let _ = writeln!(text, "Only what belongs to {host} is shown.");
+    }
+    if server.dropped_spans > 0 {
+        let count = figures::count(server.dropped_spans);
+        let _ = writeln!(text, "Dropped spans of OpenTelemetry, which the exporter could not take: {count}");
     }
     text.push('\n');
     groups(snapshot, &mut text);
@@ -326,7 +343,12 @@ mod tests {
             text: "it crashed".to_owned(),
             ..Event::default()
         };
-        let server = Server { host: "web1".to_owned(), version: "1".to_owned(), ..Server::default() };
+        let server = Server {
+            host: "web1".to_owned(),
+            version: "1".to_owned(),
+            dropped_spans: 1_234,
+            ..Server::default()
+        };
         let snapshot = Snapshot {
             time: 1_000.0,
             server,
@@ -342,6 +364,7 @@ mod tests {
             "   AGE  PROCESS  GROUP  PHASE   REQUEST",
             "shop: all 2 threads are busy, and 3 requests wait",
             "a warning",
+            "Dropped spans of OpenTelemetry, which the exporter could not take: 1,234",
             "1970-01-01 00:16:30 UTC, 10 s ago: shop: it crashed",
         ] {
             assert!(text.lines().any(|other| other == line), "no {line:?} in\n{text}");

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
+use std::io::PipeWriter;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -70,6 +71,16 @@ impl Express {
         }
         let terminal = Terminal::new(pair.master);
         Session { server: Self::wait_for_start(site, command, options), terminal }
+    }
+
+    /// Starts a server whose output nobody reads.
+    pub(super) fn unread(options: &[&str]) -> Self {
+        let site = Site::new();
+        let errors = File::create(site.path("output")).unwrap_or_else(|error| panic!("output: {error}"));
+        let mut command = command(&[]);
+        command.args(["start-server", "app.wsgi"]).args(own_options());
+        command.stdin(Stdio::null()).stdout(closed_pipe()).stderr(errors).process_group(0);
+        Self::wait_for_start(site, command, options)
     }
 
     fn wait_for_start(site: Site, mut command: Command, options: &[&str]) -> Self {
@@ -260,6 +271,11 @@ pub(super) fn command(wrapper: &[&str]) -> Command {
     };
     preload(&mut command);
     command
+}
+
+/// Returns a pipe that nobody reads.
+pub(super) fn closed_pipe() -> PipeWriter {
+    std::io::pipe().unwrap_or_else(|error| panic!("no pipe: {error}")).1
 }
 
 pub(super) fn write(path: PathBuf, content: &str) {

@@ -8,13 +8,14 @@ use e2e::{Process, Test, free_port, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::hosts::certificates;
-use super::server::{APPLICATION, Express, Site, command};
+use super::server::{APPLICATION, Express, Site, closed_pipe, command};
 
 const STATUS: e2e::Needs = Ours("the status of the server");
 
 pub(super) const TESTS: &[Test] = &[
     test!(the_state_of_a_server_is_shown_in_a_terminal, Daemon, STATUS),
     test!(a_server_with_a_name_and_tls_is_found, Daemon, STATUS),
+    test!(a_reader_that_has_seen_enough_is_no_failure, Daemon, STATUS),
 ];
 
 fn run(arguments: &[&str]) -> Output {
@@ -43,7 +44,9 @@ fn the_state_of_a_server_is_shown_in_a_terminal() {
     let snapshot: status::Snapshot = serde_json::from_str(&json).expect("a snapshot");
     assert!(snapshot.groups.iter().any(|other| other.name == group && other.threads == 3), "{json}");
     let url = format!("http://{}/wsgi-status", server.address());
-    assert!(run(&[&url]).status.success());
+    for more in ["", "?filter=shop", "#g-shop"] {
+        assert!(run(&[&format!("{url}{more}")]).status.success(), "{more}");
+    }
 
     let root = server.path("root");
     let mut watch = command(&[])
@@ -81,4 +84,40 @@ fn a_server_with_a_name_and_tls_is_found() {
     let error = about(&server, &[]).expect_err("no status");
     assert!(error.contains("--server-status"), "{error}");
     assert_eq!(server.get().status, 200);
+}
+
+/// Runs a command whose output nobody reads; returns its exit status and its errors.
+fn unread(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(&["timeout", "30"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(closed_pipe())
+        .output()
+        .unwrap_or_else(|error| panic!("timeout: {error}"));
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    // Nor is it a reason not to serve.
+    let server = Express::unread(&["--server-status"]);
+    assert_eq!(server.get().status, 200);
+    let url = format!("http://{}/wsgi-status", server.address());
+    for arguments in [
+        &["status", &url][..],
+        &["status", "--json", &url],
+        &["status", "--watch", &url],
+        &["status", "--help"],
+        &["start-server", "--help"],
+        &["module-location"],
+    ] {
+        assert_eq!(unread(arguments), (Some(0), String::new()), "{arguments:?}");
+    }
+    // What the command has found stays its status.
+    for arguments in [
+        &["doctor", "--no-import", &server.path("none.wsgi").to_string_lossy()][..],
+        &["health", &format!("http://{}/", server.address())],
+    ] {
+        let read = command(&[]).args(arguments).stdin(Stdio::null()).output().expect("it runs");
+        assert_eq!(unread(arguments), (read.status.code(), String::new()), "{arguments:?}");
+    }
 }
