@@ -6,6 +6,13 @@ use crate::snapshot::{Group, Sample};
 /// The time, in seconds, over which the present rate is taken at least.
 const RECENT: f64 = 10.0;
 
+/// The longest time, in seconds, between two samples that belong together.
+const LONGEST_GAP: f64 = 900.0;
+
+/// The time, in seconds, by which a sample may be later than the moment of the look, since it was
+/// taken meanwhile.
+const MEANWHILE: f64 = 1.0;
+
 /// The counts between two moments.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
@@ -123,7 +130,17 @@ impl From<&Sample> for Counts {
 
 /// Returns the counts of a group at the moments of its history and now.
 fn samples(group: &Group, now: f64) -> Vec<Counts> {
-    let mut samples: Vec<Counts> = group.history.iter().map(Counts::from).collect();
+    // If the clock was set, what lies before tells no rate, and has no place in a chart.
+    let mut later = now + MEANWHILE;
+    let is_past = |sample: &&Sample| sample.time < now + MEANWHILE;
+    let belongs = |sample: &&Sample| {
+        let gap = later - sample.time;
+        later = sample.time;
+        gap > 0.0 && gap <= LONGEST_GAP
+    };
+    let history = group.history.iter().rev().filter(is_past).take_while(belongs);
+    let mut samples: Vec<Counts> = history.map(Counts::from).collect();
+    samples.reverse();
     // Of less than a second, a rate would only jump.
     if samples.last().is_none_or(|last| now - last.time >= 1.0) {
         samples.push(Counts {
@@ -183,5 +200,20 @@ mod tests {
         let rates: Vec<_> = all.points.iter().map(|point| point.rate.round()).collect();
         assert_eq!(rates, [10.0, 10.0, 10.0, 10.0, 10.0, 20.0, 20.0, 20.0, 20.0, 20.0]);
         assert_eq!(all.points.last().map(|point| point.active), Some(4.0));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_ends_what_was_before() {
+        let course = |times: &[f64], now| {
+            let history = times.iter().enumerate().map(|(index, time)| sample(*time, 10 * index as u64));
+            let trend = Trend::of_group(&group(history.collect(), 10 * times.len() as u64), now);
+            trend.points.iter().map(|point| (point.time, point.rate)).collect::<Vec<_>>()
+        };
+        assert_eq!(course(&[1_000.0, 1_010.0, 500.0, 510.0], 520.0), [(510.0, 1.0), (520.0, 1.0)], "back");
+        assert_eq!(course(&[1_000.0, 1_010.0], 500.0), [], "back, and none was taken since");
+        assert_eq!(course(&[490.0, 500.0, 1_000.0], 510.0), [(500.0, 1.0), (510.0, 2.0)], "the same");
+        assert_eq!(course(&[100.0, 110.0, 90_000.0, 90_010.0], 90_020.0), [(90_010.0, 1.0), (90_020.0, 1.0)]);
+        assert_eq!(course(&[100.0, 110.0], 90_000.0), [], "ahead");
+        assert_eq!(course(&[100.0, 110.0], 109.9), [(110.0, 1.0)], "taken meanwhile");
     }
 }

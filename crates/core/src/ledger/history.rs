@@ -43,7 +43,8 @@ impl GroupRow {
         ledger.store(count, number + 1);
     }
 
-    /// Returns the samples, the oldest first.
+    /// Returns the samples, the oldest first. If the clock was set back, those that lie in the time
+    /// which comes again are left out as it does.
     #[must_use]
     pub fn samples(self, read: Read<'_>) -> Vec<HistorySample> {
         let (count, first) = self.history();
@@ -59,9 +60,16 @@ impl GroupRow {
                 queued: word(5),
             }
         });
+        // (The oldest may have been replaced by the newest meanwhile.)
         let mut samples: Vec<_> = samples.filter(|sample| sample.time != 0).collect();
-        // The oldest may have been replaced meanwhile.
-        samples.sort_by_key(|sample| sample.time);
+        let mut next = u64::MAX;
+        samples.reverse();
+        samples.retain(|sample| {
+            let is_before = sample.time < next;
+            next = next.min(sample.time);
+            is_before
+        });
+        samples.reverse();
         samples
     }
 }
@@ -100,5 +108,17 @@ mod tests {
         }
         let samples = row.samples(&read);
         assert_eq!((samples[0].time, samples[59].ended, samples.len()), (11, 700, 60));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_leaves_what_came_after() {
+        let words: Vec<_> = (0..group::HEAD + group::body(1)).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, row) = (Ledger::new(&words), GroupRow { head: 0, body: group::HEAD });
+        for (number, time) in (1..).zip([10, 20, 30, 40, 15, 25, 25]) {
+            row.append(ledger, &HistorySample { time, ended: number, ..HistorySample::default() });
+        }
+        let samples = row.samples(&|index| ledger.load(index));
+        let seen: Vec<_> = samples.iter().map(|sample| (sample.time, sample.ended)).collect();
+        assert_eq!(seen, [(10, 1), (15, 5), (25, 7)]);
     }
 }
