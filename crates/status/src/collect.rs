@@ -203,6 +203,7 @@ fn process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: SlotRow
     let threads = u64::from(layout.threads);
     let (active, peak) = row.active(source.ledger);
     let usage = if pid == 0 { None } else { (source.usage)(pid) }.unwrap_or_default();
+    let waiting = |active: u64| if has_queue(layout) { active.saturating_sub(threads) } else { 0 };
     let mut process = Process {
         slot: u32::try_from(index).unwrap_or(u32::MAX),
         pid,
@@ -210,13 +211,20 @@ fn process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: SlotRow
         cpu: usage.cpu.as_secs_f64(),
         resident: usage.resident,
         busy: active.min(threads),
-        queued: active.saturating_sub(threads),
+        queued: waiting(active),
         peak_busy: peak.min(threads),
-        peak_queued: peak.saturating_sub(threads),
+        peak_queued: waiting(peak),
         ..Process::default()
     };
     add_traffic(&mut process, source, row);
     process
+}
+
+/// Returns whether requests wait in the processes of a group for a thread. A child of Apache has a
+/// thread for each of its own: what is more are requests within others, and those of HTTP/2, which
+/// has threads besides.
+fn has_queue(layout: &GroupLayout) -> bool {
+    layout.mode == Mode::Daemon
 }
 
 /// Returns the requests of a group, the oldest first.
@@ -240,7 +248,7 @@ fn requests(
         };
         // A child does not learn when a thread of the process takes its request. So the requests
         // beyond the number of threads are taken for those that wait: the last ones.
-        if slot.is_some() && phase != Phase::Queued {
+        if slot.is_some() && phase != Phase::Queued && has_queue(layout) {
             let before = running.entry(view.slot).or_default();
             *before += 1;
             if *before > layout.threads && phase == Phase::Running {
@@ -318,7 +326,9 @@ pub fn samples(source: &Source<'_>) -> Vec<(usize, HistorySample)> {
         for row in layout.slots() {
             let (active, _) = row.active(source.ledger);
             sample.active += active;
-            sample.queued += active.saturating_sub(layout.threads.into());
+            if has_queue(layout) {
+                sample.queued += active.saturating_sub(layout.threads.into());
+            }
         }
         (!ended.is_empty() || sample.active > 0).then_some((index, sample))
     };
@@ -514,6 +524,24 @@ mod tests {
         let process = &shop.processes[0];
         assert_eq!((process.busy, process.queued, process.peak_busy, process.peak_queued), (2, 1, 2, 1));
         assert_eq!(shop.queued, 2);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_thread_in_a_child_of_apache() {
+        let mut memory = Memory::new();
+        memory.layout.groups[0].threads = 1;
+        let place = memory.layout.groups[0].slots().next().expect("there are three");
+        assert!(place.claim(memory.ledger(), 33));
+        for start in [1_000_000, 2_000_000] {
+            memory.begin(0, start, Some(0));
+        }
+        let embedded = memory.with(collect).groups.remove(0);
+        assert!(embedded.requests.iter().all(|request| request.phase == Phase::Running), "{embedded:?}");
+        let process = &embedded.processes[0];
+        assert_eq!((process.busy, process.queued, process.peak_queued, embedded.queued), (1, 0, 0, 0));
+        assert_eq!(embedded.under_way(), 2);
+        let samples = memory.with(samples);
+        assert_eq!(samples.iter().map(|(_, it)| (it.active, it.queued)).collect::<Vec<_>>(), [(2, 0)]);
     }
 
     #[test]
