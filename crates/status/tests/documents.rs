@@ -1,8 +1,11 @@
 //! Checks that the document describes all that is served.
 
+use serde_json::Value;
 use status::histogram::{BUCKETS, Histogram};
 use status::prometheus::METRICS;
-use status::snapshot::{Ended, Event, Group, Process, Request, Sample, Snapshot, Times};
+use status::snapshot::{
+    Ended, Event, EventKind, Group, Mode, Phase, Process, Request, SCHEMA, Sample, Snapshot, State, Times,
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/status.md");
 
@@ -28,11 +31,40 @@ fn section(title: &str) -> &'static str {
     text.find("\n#").map_or(text, |end| &text[..end])
 }
 
-fn check(value: &serde_json::Value, title: &str) {
+/// Returns the words for the value of a field.
+fn kind<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let row = text.split(&format!("\n| `{name}` | ")).nth(1)?;
+    row.split(" | ").next()
+}
+
+/// Returns whether a value is what the document says.
+fn fits(value: &Value, kind: &str) -> bool {
+    let all = |is: fn(&Value) -> bool| value.as_array().is_some_and(|values| values.iter().all(is));
+    if let Some(other) = kind.strip_suffix(" or null") {
+        return value.is_null() || fits(value, other);
+    }
+    match kind {
+        "number" => value.is_number(),
+        "text" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "texts" => all(Value::is_string),
+        "numbers" => all(Value::is_number),
+        "5 numbers" => all(Value::is_number) && value.as_array().map(Vec::len) == Some(5),
+        "numbers by name" => value.as_object().is_some_and(|map| map.values().all(Value::is_number)),
+        _ if kind.starts_with('`') => {
+            value.as_str().is_some_and(|word| kind.split(", ").any(|other| other == format!("`{word}`")))
+        }
+        _ if kind.ends_with(" objects") => all(Value::is_object),
+        _ => kind.starts_with('[') && value.is_object(),
+    }
+}
+
+fn check(value: &Value, title: &str) {
     let text = section(title);
     let object = value.as_object().unwrap_or_else(|| panic!("{title} is no object"));
-    for name in object.keys() {
-        assert!(text.contains(&format!("\n| `{name}` | ")), "{title} lacks {name}");
+    for (name, value) in object {
+        let kind = kind(text, name).unwrap_or_else(|| panic!("{title} lacks {name}"));
+        assert!(fits(value, kind), "{name} of {title} is {value}, and no {kind}");
     }
     let rows = text.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, object.len(), "{title} has a field too many");
@@ -57,6 +89,35 @@ fn each_field_is_described() {
     ] {
         check(value, title);
     }
+}
+
+/// Checks that the words for a field are those of all these values.
+fn check_words<T: serde::Serialize>(title: &str, name: &str, values: &[T]) {
+    let kind = kind(section(title), name).unwrap_or_else(|| panic!("{title} lacks {name}"));
+    for value in values {
+        let value = serde_json::to_value(value).expect("plain data");
+        assert!(fits(&value, kind), "{name} of {title} lacks {value}");
+    }
+    assert_eq!(kind.split(", ").count(), values.len(), "{name} of {title} has a word too many");
+}
+
+#[test]
+fn each_word_is_described() {
+    use State::{Cut, Dormant, Failing, Serving, Starting};
+    check_words("Group", "mode", &[Mode::Daemon, Mode::Embedded]);
+    check_words("Request", "phase", &[Phase::Queued, Phase::Running, Phase::Reading, Phase::Writing]);
+    check_words("Process", "state", &[Starting, Serving, Failing, Dormant, Cut]);
+    let kinds = [EventKind::Crash, EventKind::FailedStart, EventKind::FailedReload, EventKind::FailedImport];
+    check_words("Event", "kind", &[&kinds[..], &[EventKind::Stuck]].concat());
+    let causes = section("Group");
+    for cause in wsgi_core::ledger::Cause::ALL {
+        assert!(causes.contains(&format!("`{}`", cause.name())), "{}", cause.name());
+    }
+    let reasons = section("Process");
+    for reason in wsgi_core::wire::Reason::ALL {
+        assert!(reasons.contains(&format!("`{}`", reason.name())), "{}", reason.name());
+    }
+    assert!(section("The whole").contains(&format!("The version of the schema: {SCHEMA}.")));
 }
 
 #[test]
