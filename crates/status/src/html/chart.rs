@@ -95,7 +95,11 @@ impl Chart<'_> {
             let x = (time - first) / length * WIDTH;
             let y = HEIGHT - 1.0 - if highest > 0.0 { value / highest * (HEIGHT - 3.0) } else { 0.0 };
             // Writing to a string does not fail.
-            let _ = write!(path, "{}{x:.0} {y:.1}", if is_drawing { 'L' } else { 'M' });
+            let _ = match is_drawing {
+                true => write!(path, "L{x:.0} {y:.1}"),
+                // A line of no length, or nothing would be drawn of a value between two gaps.
+                false => write!(path, "M{x:.0} {y:.1}h0"),
+            };
             is_drawing = true;
         }
         path

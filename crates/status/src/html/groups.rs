@@ -3,7 +3,7 @@
 use super::markup::{Html, write_html};
 use super::overview::{charts, encoded};
 use super::requests::shown as or;
-use super::{FEW, Page, Shown, since, title};
+use super::{FEW, Page, Shown, element_id, since, title};
 use crate::figures;
 use crate::histogram::Histogram;
 use crate::problems::{Condition, condition, plural};
@@ -49,7 +49,7 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
 fn group(page: &Page<'_>, shown: &Shown<'_>, is_unfolded: bool, html: &mut Html) {
     let (group, recent) = (shown.group, shown.trend.recent.unwrap_or_default());
     let condition = condition(group);
-    write_html!(html, "<details class=\"group\" id=\"g", (shown.index), "\"");
+    write_html!(html, "<details class=\"group\" id=\"", (element_id(group)), "\"");
     if is_unfolded || condition == Condition::Failing {
         write_html!(html, " open");
     }
@@ -384,7 +384,7 @@ fn others(page: &Page<'_>, html: &mut Html) {
         write_html!(
             html,
             "<tr role=\"row\" data-key=\"",
-            (shown.index),
+            (element_id(group)),
             "\"><th role=\"rowheader\" scope=\"row\"><a href=\"?filter=",
             (encoded(title(group))),
             "\">",

@@ -168,6 +168,10 @@ impl<'a> Page<'a> {
                 "Requests at a time",
                 if server.capacity > 0 { figures::count(server.capacity) } else { String::new() },
             ),
+            (
+                "Dropped spans",
+                if server.dropped_spans > 0 { figures::count(server.dropped_spans) } else { String::new() },
+            ),
         ];
         for (name, value) in parts.iter().filter(|(_, value)| !value.is_empty()) {
             write_html!(html, "<div><dt>", (name), "</dt><dd>", (value), "</dd></div>");
@@ -230,6 +234,12 @@ impl Shown<'_> {
 /// Returns the name of a group for people.
 fn title(group: &Group) -> &str {
     if group.mode == Mode::Embedded && group.name.is_empty() { "Embedded mode" } else { &group.name }
+}
+
+/// Returns the id of a group's element, which is the same whatever other groups there are: names are
+/// unique within a server.
+fn element_id(group: &Group) -> String {
+    format!("g-{}", overview::encoded(&group.name))
 }
 
 /// Returns the time since a moment; empty if it is not known.

@@ -2,7 +2,7 @@
 
 use super::chart::{Chart, Line};
 use super::markup::{Html, write_html};
-use super::{Page, title};
+use super::{Page, element_id, title};
 use crate::figures;
 use crate::histogram::Histogram;
 use crate::snapshot::Group;
@@ -98,10 +98,11 @@ pub(super) fn problems(page: &Page<'_>, html: &mut Html) {
     write_html!(html, "<ul class=\"problems\">");
     for problem in &page.problems {
         let group = &snapshot.groups[problem.group];
+        let id = element_id(group);
         write_html!(
             html,
-            "<li data-key=\"g",
-            (problem.group),
+            "<li data-key=\"",
+            (&id),
             "\"><span class=\"badge ",
             (problem.condition.word()),
             "\">",
@@ -110,7 +111,7 @@ pub(super) fn problems(page: &Page<'_>, html: &mut Html) {
         );
         let is_detailed = page.groups.iter().any(|shown| shown.index == problem.group && shown.is_detailed);
         if is_detailed {
-            write_html!(html, "<a href=\"#g", (problem.group), "\">");
+            write_html!(html, "<a href=\"#", (&id), "\">");
         } else {
             write_html!(html, "<a href=\"?filter=", (encoded(title(group))), "\">");
         }

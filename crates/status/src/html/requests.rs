@@ -110,13 +110,13 @@ fn row(group: &Group, request: &Request, slow_after: f64, html: &mut Html) {
         (&request.path),
         "</code></td><td role=\"cell\" data-label=\"Phase\">",
         (phase(request.phase)),
-        "</td><td role=\"cell\" data-label=\"Group\">",
+        "</td><td role=\"cell\" data-label=\"Group\"><span class=\"name\">",
         (title(group)),
-        "</td><td role=\"cell\" data-label=\"Process\">",
+        "</span></td><td role=\"cell\" data-label=\"Process\">",
         (process),
-        "</td><td role=\"cell\" data-label=\"Virtual host\">",
+        "</td><td role=\"cell\" data-label=\"Virtual host\"><span class=\"name\">",
         (shown(&request.virtual_host, "main server")),
-        "</td><td role=\"cell\" data-label=\"Log id\"><code>",
+        "</span></td><td role=\"cell\" data-label=\"Log id\"><code>",
         (shown(&request.id, "–")),
         "</code></td></tr>"
     );

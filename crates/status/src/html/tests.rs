@@ -129,10 +129,12 @@ fn few_groups_are_shown_with_all_details_and_of_many_those_that_work() {
     let page_of_many = page(&many, "");
     assert_eq!(page_of_many.matches("class=\"group\"").count(), 11);
     assert!(page_of_many.contains("989 groups at rest"));
-    assert!(page_of_many.contains("id=\"g777\" open") && page_of_many.contains("href=\"#g777\""));
+    assert!(
+        page_of_many.contains("id=\"g-group-777\" open") && page_of_many.contains("href=\"#g-group-777\"")
+    );
 
     let filtered = page(&many, "GROUP-12");
-    assert!(filtered.contains("11 of 1,000 groups match") && filtered.contains("id=\"g12\""));
+    assert!(filtered.contains("11 of 1,000 groups match") && filtered.contains("id=\"g-group-12\""));
     assert_eq!(filtered.matches("class=\"group\"").count(), 11);
 }
 
@@ -174,4 +176,54 @@ fn the_policy_admits_the_page_alone() {
     assert_eq!(page.matches("nonce=\"abc\"").count(), 2);
     assert!(!page.contains(" style=") && !page.contains("http://") && !page.contains("https://"));
     assert!(!page.contains(" onclick") && !page.contains("javascript:"));
+}
+
+#[test]
+fn charts_are_drawn_whatever_the_clock_did_and_however_little_there_was() {
+    let mut group = group(0, 60);
+    // One sample in two has no requests of its own, so that each mean stands alone.
+    group.history = (0..20_u64)
+        .map(|at| Sample { time: 800.0 + 10.0 * at as f64, ended: at / 2, ..Sample::default() })
+        .collect();
+    group.history[5].time = 5_000.0;
+    group.http[0].duration.buckets[2] = 10;
+    let page = page(&snapshot(vec![group]), "");
+    let paths: Vec<_> = page.split(" d=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let is_number = |character: char| character.is_ascii_digit() || matches!(character, '.' | ' ');
+    for path in &paths {
+        let is_drawn = |character| is_number(character) || "MLHVhz".contains(character);
+        assert!(path.chars().all(is_drawn), "{path}");
+        for alone in path.split('M').filter(|part| !part.is_empty() && !part.contains(['L', 'H', 'V'])) {
+            assert!(alone.ends_with("h0"), "nothing is drawn of {alone} in {path}");
+        }
+    }
+    assert!(paths.iter().any(|path| path.matches('M').count() > 3), "{paths:?}");
+}
+
+#[test]
+fn a_group_stays_the_same_element() {
+    let id = |page: &str| {
+        let place = page.find("<h3>group-7</h3>").expect("the group");
+        page[..place].rsplit("id=\"").next().and_then(|rest| rest.split('"').next()).map(str::to_owned)
+    };
+    let mut broken = group(7, 5);
+    broken.processes[0].state = State::Failing;
+    let alone = page(&snapshot(vec![broken.clone()]), "");
+    let name = id(&alone).expect("an id");
+    assert!(alone.contains(&format!("href=\"#{name}\"")), "{alone}");
+    assert!(alone.contains(&format!("<li data-key=\"{name}\"")), "{alone}");
+    let embedded = Group { name: String::new(), mode: Mode::Embedded, ..group(0, 5) };
+    let later = page(&snapshot(vec![embedded, group(3, 5), broken]), "");
+    assert_eq!(id(&later).as_ref(), Some(&name), "embedded mode is shown once it is used");
+    let mut spaced = group(1, 5);
+    spaced.name = "a b\"ü".to_owned();
+    assert!(page(&snapshot(vec![spaced]), "").contains("id=\"g-a%20b%22%C3%BC\""));
+}
+
+#[test]
+fn spans_that_were_dropped_are_shown() {
+    let mut snapshot = snapshot(vec![group(1, 0)]);
+    assert!(!page(&snapshot, "").contains("Dropped spans"));
+    snapshot.server.dropped_spans = 1_234;
+    assert!(page(&snapshot, "").contains("<dt>Dropped spans</dt><dd>1,234</dd>"));
 }
