@@ -95,19 +95,19 @@ codes! {
         "The script of `WSGIAuthUserScript` has no function `get_realm_hash`: the request gets status 500.",
         "Define `get_realm_hash(environ, user, realm)` in it.";
     NO_INTERPRETER_FOR_GROUPS = "WSGI0048", Error,
-        "The interpreter that is to find the groups of a user is not available: the request is denied.",
+        "The interpreter that is to find the groups of a user is not available: the request is denied, with status 401.",
         "Look for the reason in the message, and in those of the start of Python.";
     GROUP_NOT_LATIN1 = "WSGI0049", Error,
-        "A group that `groups_for_user` returned has characters outside of Latin-1: the request is denied.",
+        "A group that `groups_for_user` returned has characters outside of Latin-1: the request is denied, with status 401.",
         "Return such names as bytes, encoded as in `Require wsgi-group`.";
     GROUP_NOT_TEXT = "WSGI0050", Error,
-        "A group that `groups_for_user` returned is neither text nor bytes: the request is denied.",
+        "A group that `groups_for_user` returned is neither text nor bytes: the request is denied, with status 401.",
         "Return `str` or `bytes`.";
     GROUPS_NOT_ITERABLE = "WSGI0051", Error,
-        "The result of `groups_for_user` cannot be iterated: the request is denied.",
+        "The result of `groups_for_user` cannot be iterated: the request is denied, with status 401.",
         "Return a list of groups.";
     NO_GROUPS_FUNCTION = "WSGI0052", Error,
-        "The script of `WSGIAuthGroupScript` has no function `groups_for_user`: the request is denied.",
+        "The script of `WSGIAuthGroupScript` has no function `groups_for_user`: the request is denied, with status 401.",
         "Define `groups_for_user(environ, user)` in it.";
     NO_INTERPRETER_FOR_ACCESS = "WSGI0054", Error,
         "The interpreter that is to decide about access is not available: the request gets status 403.",
@@ -122,13 +122,13 @@ codes! {
         "The script of `WSGIAccessScript` has denied access: the request gets status 403.",
         "This is what the script is for. If it should not have, correct it.";
     NO_GROUP_SCRIPT = "WSGI0058", Error,
-        "The groups of a user are to be found by a script, and none is configured: the request is denied.",
+        "The groups of a user are to be found by a script, and none is configured: the request is denied, with status 401.",
         "Name one with `WSGIAuthGroupScript` where `Require wsgi-group` stands, or where it is inherited.";
     USER_HAS_NO_GROUPS = "WSGI0059", Error,
-        "The user has no groups, and `Require wsgi-group` demands one: the request is denied.",
+        "The user has no groups, and `Require wsgi-group` demands one: the request is denied, with status 401.",
         "Let `groups_for_user` return the user's groups.";
     USER_NOT_IN_GROUP = "WSGI0060", Error,
-        "The user is in none of the groups that `Require wsgi-group` names: the request is denied.",
+        "The user is in none of the groups that `Require wsgi-group` names: the request is denied, with status 401.",
         "Let `groups_for_user` return one of them, or correct the line.";
     CORE_LIMIT_NOT_SET = "WSGI0061", Warning,
         "The limit of core dumps of a daemon process cannot be set. The process runs without it.",
@@ -239,7 +239,7 @@ codes! {
         "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
     BODY_NOT_READ = "WSGI0126", Error,
         "The body of a request, which a daemon process wants to read, or which is to be read before the application is called, cannot be had: the client has left or sends nothing, or it is \
-         malformed or too long. The application gets an `OSError`, or is not called.",
+         malformed or too long. The application gets an `OSError`, or is not called. A client that is still there gets status 400, 408 or 413.",
         "Look in the message for the status. Where clients are slow, raise `Timeout` or the limits of `RequestReadTimeout`; where \
          bodies are large, `LimitRequestBody`.";
     TELEMETRY_NOT_OPENED = "WSGI0132", Warning,
@@ -452,8 +452,8 @@ codes! {
         "A process cannot find out how much memory it uses. `memory-recycle=` has no effect.",
         "Mount `proc` in the jail (`chroot=`), or remove `memory-recycle=`.";
     THREAD_LOST = "WSGI1012", Critical,
-        "Code of an application has ended the thread that runs its request (`pthread_exit`), which is the server's. The client gets no \
-         answer, and the thread is lost. A daemon process is replaced; in embedded mode, the child goes on with a thread less.",
+        "Code of an application has ended the thread that runs its request (`pthread_exit`), which is the server's. A daemon process is \
+         replaced, and the client gets status 502; in embedded mode, the client gets no answer, and the child goes on with a thread less.",
         "Look for the extension module, or the library that is used through `ctypes`, which calls `pthread_exit`. It may do so only in \
          threads of its own.";
     FILE_NOT_SENT = "WSGI1020", Error,
@@ -461,30 +461,30 @@ codes! {
         "Look in the message for what is wrong with it, or have the application read the file itself.";
     RESPONSE_TOO_SHORT = "WSGI1021", Error,
         "A response is shorter than its `Content-Length` says. If it has begun, the connection is closed, so that the client \
-         notices.",
+         notices; if there is no body at all, the client gets status 502.",
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
     BODY_NOT_KEPT = "WSGI1022", Error,
         "The body of a request cannot be kept in a file, or not be read from it: the disk is full, the directory is missing or not \
-         writable, or the child has too many open files.",
+         writable, or the child has too many open files. The client gets status 507 if the disk is full, otherwise 500.",
         "The message names the directory, which is that of the variable `TMPDIR` of Apache's environment, or `/var/tmp`, and says what to \
          do.";
     HOOK_TIMEOUT = "WSGI1030", Error,
-        "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. Where the \
-         script does not run Python code, it cannot be interrupted and goes on by itself.",
+        "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused, with \
+         status 500 (by a script of groups, 401). Where the script does not run Python code, it cannot be interrupted and goes on by itself.",
         "Look for what it waits for, such as a database, and give that a time limit of its own. `timeout=` of the directive gives the \
          script more time.";
     HOOK_OVERDUE = "WSGI1031", Error,
         "A script that controls access, or chooses where a request goes, is not asked, because too many calls of it have not \
-         returned. The request is refused.",
+         returned. The request is refused, with status 500 (by a script of groups, 401).",
         "See WSGI1030. The script is asked again as soon as one of these calls has returned.";
     HOOK_UNANSWERED = "WSGI1032", Error,
         "A daemon process that has a script to ask (`process-group=`) has ended, or does not keep to the protocol. The request is \
-         refused.",
+         refused, with status 403 by `WSGIAccessScript`, 401 by a script of groups, otherwise 500.",
         "Look for what ended the process: the message says so where it is known, and so do the lines of the process.";
     SCRIPT_CHANGE_NOT_LOADED = "WSGI1033", Error,
         "A script of access control has changed, and no process of its group (`process-group=`) could load the change. Requests are \
-         refused, since the former version might let in whom the change keeps out.",
+         refused (status 403, 401 or 500), since the former version might let in whom the change keeps out.",
         "Correct the script: the message says why it could not be loaded, or an earlier one of a process that tried.";
     REQUEST_LOST = "WSGI1040", Error,
         "A child of Apache has ended while it had this request: it has crashed, or was killed. The client gets no answer.",
