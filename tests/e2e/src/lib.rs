@@ -19,6 +19,7 @@
 //! | `E2E_DEVIATIONS` | file to which the differences of the original are appended | none |
 
 mod cases;
+mod certificate;
 mod config;
 mod curl;
 mod fuse;

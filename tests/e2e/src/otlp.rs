@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use serde_json::Value;
 
 use crate::python::open;
-use crate::{Interpreter, wait_until};
+use crate::{Interpreter, certificate, wait_until};
 
 /// A collector, which decodes what it gets with the official messages.
 pub struct OtlpCollector {
@@ -50,7 +50,9 @@ impl OtlpCollector {
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
         open(directory.path());
         if is_tls {
-            make_certificate(directory.path());
+            // It must not be that of an authority to be one of a server, too.
+            let extensions = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"];
+            certificate::make(directory.path(), "collector", &extensions);
         }
         let process = run(directory.path(), is_tls, 0);
         let port = port(directory.path());
@@ -161,32 +163,4 @@ fn run(directory: &Path, is_tls: bool, port: u16) -> Child {
 
 fn port(directory: &Path) -> u16 {
     wait_until("the collector", || fs::read_to_string(directory.join("port")).ok()?.parse().ok())
-}
-
-fn make_certificate(directory: &Path) {
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=collector",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
-        .current_dir(directory)
-        .output()
-        .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
-    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
 }

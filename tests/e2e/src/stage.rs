@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::python::{open, open_to_all};
-use crate::{Setup, Target, free_port, preload};
+use crate::{Setup, Target, certificate, free_port, preload};
 
 /// A server's directory, complete.
 pub(crate) struct Staged {
@@ -39,7 +39,9 @@ impl Staged {
             }
         }
         if setup.tls {
-            make_certificate(&root.join("tls"));
+            let directory = root.join("tls");
+            make_directory(&directory);
+            certificate::make(&directory, "localhost", &[]);
         }
         write(&root.join("mime.types"), b"text/html html\ntext/plain txt\ntext/x-python py wsgi\n");
         let apache = Apache::find();
@@ -114,27 +116,6 @@ fn readable_module(target: &Target, root: &Path, is_copied: bool) -> PathBuf {
         Target::Ours { .. } => copy.join("mod_wsgi.so"),
         Target::Reference { .. } => copy,
     }
-}
-
-fn make_certificate(directory: &Path) {
-    make_directory(directory);
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"])
-        .current_dir(directory)
-        .output()
-        .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
-    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn make_directory(path: &Path) {
