@@ -335,8 +335,11 @@ impl Timers {
 
     fn next_idle(&self, now: u64) -> Option<u64> {
         let again = now.saturating_add(self.limits.scale_down_idle.min(ROUND));
-        // It is looked at again whether the last request has ended.
-        self.idle().map(|at| if at > now { at } else { again })
+        self.idle().map(|at| match self.requests.next_stale(now, &self.activity) {
+            _ if at > now => at,
+            // It is looked at again whether the last request has ended, or nobody waits for it any more.
+            stale => stale.map_or(again, |stale| stale.min(again)),
+        })
     }
 
     fn next_inactivity(&self, now: u64) -> Option<u64> {

@@ -153,7 +153,14 @@ fn a_process_beyond_the_least_number_ends_when_it_is_idle() {
     let _ = timers.activity().end(0);
     assert_eq!(timers.poll(late + SECOND), replace(Reason::InactivityTimeout));
     assert_eq!(timers.drain(15 * SECOND, late + SECOND), stop(Reason::InactivityTimeout));
-    let unused = Timers::new(&Limits { scale_down_idle: 10 * SECOND, ..limits() }, 1, START);
+    let limits = Limits { scale_down_idle: 10 * SECOND, interrupt_timeout: 15 * SECOND, ..limits() };
+    let mut stuck = Timers::new(&limits, 1, START);
+    assert!(stuck.activity().begin(0, START));
+    let late = START + 15 * SECOND;
+    assert_eq!(stuck.poll(late), Decision::Nothing);
+    let next = stuck.next(late).expect("a time");
+    assert_eq!(stuck.poll(next - 1), Decision::Nothing, "nobody waits for it from then on");
+    let unused = Timers::new(&limits, 1, START);
     assert_eq!(unused.clone().poll(START + 10 * SECOND), replace(Reason::InactivityTimeout), "nobody came");
 }
 
