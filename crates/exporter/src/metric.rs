@@ -11,6 +11,9 @@ use crate::proto::{
 /// The metric with the time at which a process was started.
 const PROCESS_START: &str = "mod_wsgi.process.start_time";
 
+/// Labels that have no attribute where they are empty.
+const OPTIONAL: [&str; 3] = ["process_group", "http_response_status_code", "url_scheme"];
+
 /// Returns the metrics of a server. They are of the time `now`, in nanoseconds since the epoch, as
 /// counted since `start`.
 pub(crate) fn of(snapshot: &Snapshot, start: u64, now: u64) -> Vec<Metric> {
@@ -75,16 +78,21 @@ impl Points {
 
     fn attributes(&self, labels: &[&str]) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(labels.len() + 1);
-        for (name, value) in self.metric.labels.iter().zip(labels) {
-            match *name {
-                // Of embedded mode.
-                "process_group" if value.is_empty() => {}
-                "http_request_method" => attributes.push(KeyValue::text("http.request.method", value)),
-                name => attributes.push(KeyValue::text(&format!("mod_wsgi.{name}"), value)),
-            }
-            if (*name, *value) == ("status_class", "5xx") {
-                attributes.push(KeyValue::text("error.type", value));
-            }
+        let named = || self.metric.labels.iter().copied().zip(labels.iter().copied());
+        // What is not known has none: the group of embedded mode, what many requests do not have in common.
+        for (name, value) in named().filter(|(name, value)| !value.is_empty() || !OPTIONAL.contains(name)) {
+            attributes.push(match name {
+                "http_request_method" => KeyValue::text("http.request.method", value),
+                "http_response_status_code" => {
+                    KeyValue::int("http.response.status_code", value.parse().unwrap_or(0))
+                }
+                "url_scheme" => KeyValue::text("url.scheme", value),
+                name => KeyValue::text(&format!("mod_wsgi.{name}"), value),
+            });
+        }
+        if named().any(|label| label == ("status_class", "5xx")) {
+            let code = named().find(|(name, code)| *name == "http_response_status_code" && !code.is_empty());
+            attributes.push(KeyValue::text("error.type", code.map_or("_OTHER", |(_, code)| code)));
         }
         attributes
     }
@@ -175,11 +183,16 @@ mod tests {
             bytes_out: 9,
             ..Process::default()
         };
-        let ended =
-            |status_class| Ended { method: "GET".to_owned(), status_class, duration: duration.clone() };
+        let ended = |code: Option<u16>| Ended {
+            method: "GET".to_owned(),
+            status_class: code.map_or(5, |code| (code / 100) as u8),
+            status_code: code,
+            scheme: if code.is_some() { "https" } else { "" }.to_owned(),
+            duration: duration.clone(),
+        };
         let shop = Group {
             name: "shop".to_owned(),
-            http: vec![ended(2), ended(5)],
+            http: vec![ended(Some(204)), ended(Some(503)), ended(None)],
             processes: vec![process],
             queued: 2,
             ..Group::default()
@@ -198,17 +211,25 @@ mod tests {
             panic!("{metrics:?}")
         };
         assert_eq!(histogram.aggregation_temporality, Temporality::Cumulative as i32);
-        let [good, bad] = &histogram.data_points[..] else { panic!("{histogram:?}") };
+        let [good, bad, rest] = &histogram.data_points[..] else { panic!("{histogram:?}") };
         assert_eq!((good.count, good.sum, good.bucket_counts[0]), (4, Some(12.5), 3));
         assert_eq!((good.start_time_unix_nano, good.time_unix_nano), (100, 200));
         assert_eq!(good.bucket_counts.len(), good.explicit_bounds.len() + 1);
         let expected = [
             KeyValue::text("mod_wsgi.process_group", "shop"),
             KeyValue::text("http.request.method", "GET"),
+            KeyValue::int("http.response.status_code", 204),
+            KeyValue::text("url.scheme", "https"),
             KeyValue::text("mod_wsgi.status_class", "2xx"),
         ];
         assert_eq!(good.attributes, expected);
-        assert!(bad.attributes.contains(&KeyValue::text("error.type", "5xx")));
+        assert!(bad.attributes.contains(&KeyValue::text("error.type", "503")));
+        let keys: Vec<_> = rest.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["mod_wsgi.process_group", "http.request.method", "mod_wsgi.status_class", "error.type"]
+        );
+        assert!(rest.attributes.contains(&KeyValue::text("error.type", "_OTHER")));
         let Some(Data::Sum(sum)) = &find(&metrics, "mod_wsgi.response.body.io").data else {
             panic!("{metrics:?}")
         };

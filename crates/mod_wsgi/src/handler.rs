@@ -113,6 +113,11 @@ fn run<'r>(request: &'r Request, route: &Route<'_>, span: Option<&ServerSpan<'r>
         path_info: Bytes::new(&path_info),
         mount_point: Bytes::optional(source.mount_point()),
     };
+    let is_https = description.facts.flags & flag::HTTPS != 0;
+    entry.set_https(is_https);
+    if let Some(span) = span {
+        span.set_https(is_https);
+    }
     let is_announced = body.is_announced();
     if let Some(whole) = body.whole() {
         description.facts.flags |= flag::SEEKABLE_BODY;

@@ -239,6 +239,8 @@ pub(crate) struct ServerSpan<'r> {
     start: i64,
     process_group: Cell<&'r [u8]>,
     application_group: Cell<&'r [u8]>,
+    /// The scheme of the URL; that of the connection until more is known.
+    scheme: Cell<Option<&'static [u8]>>,
     /// The process that had the request, and the time that it waited there.
     served: Cell<(u32, Option<u64>)>,
 }
@@ -292,6 +294,7 @@ impl ChildTracer {
             start: if is_internal { os::clock::microseconds() } else { request.time() },
             process_group: Cell::new(b""),
             application_group: Cell::new(b""),
+            scheme: Cell::new(None),
             served: Cell::new((0, None)),
         })
     }
@@ -314,6 +317,11 @@ impl<'r> ServerSpan<'r> {
     pub(crate) fn set_groups(&self, request: &'r Request, groups: Groups<'_>) {
         self.process_group.set(request.pool().copy(groups.process_group));
         self.application_group.set(request.pool().copy(groups.application_group));
+    }
+
+    /// Notes whether the URL is one of `https`, as the application learns it: a proxy may have said so.
+    pub(crate) fn set_https(&self, is_https: bool) {
+        self.scheme.set(Some(if is_https { &b"https"[..] } else { b"http" }));
     }
 
     /// Notes which process had the request, as its entry in the ledger says.
@@ -340,7 +348,7 @@ impl<'r> ServerSpan<'r> {
             end: os::clock::microseconds().max(0).cast_unsigned(),
             status,
             method: request.method().unwrap_or_default(),
-            scheme: request.scheme(),
+            scheme: self.scheme.get().unwrap_or_else(|| request.scheme()),
             path: request.uri().unwrap_or_default(),
             host: request.hostname().unwrap_or_else(|| request.server().name()),
             port: request.server_port(),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use wsgi_core::ledger::{
-    self, BUCKETS, Cause, HistorySample, More, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
+    self, BUCKETS, Cause, Combination, HistorySample, Method, More, Part, Phase as LedgerPhase, Read,
+    RequestView, Series, SlotRow,
 };
 use wsgi_core::tallies::{self, TallyRow};
 use wsgi_core::wire::board::{self, slot};
@@ -85,11 +86,7 @@ impl UnderWay {
 
 fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> Group {
     let (read, shards) = (source.ledger, source.layout.shards);
-    let http = layout.row().ended(read, shards).into_iter().map(|(method, status_class, total)| Ended {
-        method: method.name().to_owned(),
-        status_class,
-        duration: histogram(&total),
-    });
+    let http = layout.row().ended(read, shards).into_iter().map(|(series, total)| ended(series, &total));
     let mut processes: Vec<_> = layout
         .slots()
         .enumerate()
@@ -125,6 +122,22 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
         processes,
         history: layout.row().samples(read).iter().map(sample).collect(),
         ..Group::default()
+    }
+}
+
+fn ended(series: Series, total: &[u64; BUCKETS + 1]) -> Ended {
+    let (method, status_code, scheme) = match series {
+        Series::One(Combination { method, status, is_https }) => {
+            (method, Some(status), if is_https { "https" } else { "http" })
+        }
+        Series::Rest(_) => (Method::Other, None, ""),
+    };
+    Ended {
+        method: method.name().to_owned(),
+        status_class: series.class(),
+        status_code,
+        scheme: scheme.to_owned(),
+        duration: histogram(total),
     }
 }
 
@@ -315,10 +328,10 @@ pub fn samples(source: &Source<'_>) -> Vec<(usize, HistorySample)> {
         let views = requests.of_group(index);
         let ended = layout.row().ended(source.ledger, source.layout.shards);
         let mut sample = HistorySample { time: source.now, ..HistorySample::default() };
-        for (_, class, total) in &ended {
+        for (series, total) in &ended {
             let count = total[..BUCKETS].iter().sum::<u64>();
             sample.ended += count;
-            sample.errors += if *class == 5 { count } else { 0 };
+            sample.errors += if series.class() == 5 { count } else { 0 };
             sample.duration += total[BUCKETS];
         }
         sample.queued = views.iter().filter(|view| view.slot == 0).count() as u64;
@@ -363,7 +376,7 @@ fn seconds(microseconds: u64) -> f64 {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use wsgi_core::ledger::{Directory, EndedRequest, Ledger, Method, Place, RequestFacts};
+    use wsgi_core::ledger::{Directory, EndedRequest, Ledger, Place, RequestFacts};
 
     use super::*;
     use crate::layout::arrange_for_tests;
@@ -411,6 +424,12 @@ mod tests {
             })
         }
 
+        /// Counts a request to a group that has ended.
+        fn count(&self, group: usize, shard: usize, method: Method, status: u16, micros: u64) {
+            let request = Combination { method, status, is_https: status == 404 };
+            self.layout.groups[group].row().count_ended(self.ledger(), shard, request, micros);
+        }
+
         /// Begins a request in a group, at a time, in one of its slots.
         fn begin(&self, group: usize, start: u64, slot: Option<usize>) {
             let place = Place::claim(self.ledger(), &self.layout.requests(), 33, 0).expect("there is room");
@@ -456,7 +475,7 @@ mod tests {
             memory.with(collect).groups.iter().map(|group| group.name.clone()).collect()
         };
         assert_eq!(names(&memory), ["shop"]);
-        memory.layout.groups[0].row().count_ended(memory.ledger(), 0, Method::Get, 200, 5);
+        memory.count(0, 0, Method::Get, 200, 5);
         assert_eq!(names(&memory), ["", "shop"]);
         let memory = Memory::new();
         memory.begin(0, 1, Some(0));
@@ -466,6 +485,30 @@ mod tests {
         assert_eq!(embedded.requests[0].pid, 33, "a child serves itself");
         let shown: Vec<_> = embedded.processes.iter().map(|process| (process.slot, process.pid)).collect();
         assert_eq!(shown, [(1, 33)], "places that nobody has had are left out");
+    }
+
+    #[test]
+    fn requests_that_have_ended_are_told_apart_while_there_is_room() {
+        let memory = Memory::new();
+        for status in [404, 200, 404] {
+            memory.count(1, 1, Method::Get, status, 5);
+        }
+        (410..499).for_each(|status| memory.count(1, 0, Method::Get, status, 5));
+        let shop = memory.with(collect).groups.remove(0);
+        let brief = |ended: &Ended| {
+            let Ended { method, status_class, status_code, scheme, duration } = ended;
+            (method.clone(), *status_class, *status_code, scheme.clone(), duration.count())
+        };
+        let (first, last) = (shop.http[..2].iter().map(brief), shop.http.last().map(brief));
+        let get = |class, code, scheme: &str, count| {
+            ("GET".to_owned(), class, Some(code), scheme.to_owned(), count)
+        };
+        assert_eq!(first.collect::<Vec<_>>(), [get(2, 200, "http", 1), get(4, 404, "https", 2)]);
+        let rest = last
+            .filter(|(.., count)| *count > 1)
+            .map(|(method, class, code, scheme, _)| (method, class, code, scheme));
+        assert_eq!(rest, Some(("_OTHER".to_owned(), 4, None, String::new())));
+        assert_eq!(shop.ended(), 92);
     }
 
     #[test]
@@ -548,8 +591,8 @@ mod tests {
     fn samples_are_taken_of_groups_that_were_used() {
         let memory = Memory::new();
         assert!(memory.with(samples).is_empty());
-        memory.layout.groups[1].row().count_ended(memory.ledger(), 0, Method::Get, 200, 2_000_000);
-        memory.layout.groups[1].row().count_ended(memory.ledger(), 1, Method::Put, 500, 1_000_000);
+        memory.count(1, 0, Method::Get, 200, 2_000_000);
+        memory.count(1, 1, Method::Put, 500, 1_000_000);
         memory.begin(1, 1, Some(1));
         memory.begin(1, 2, None);
         for (index, sample) in memory.with(samples) {

@@ -120,7 +120,7 @@ metrics! {
     GROUP_INFO = Gauge "mod_wsgi_group_info" ["process_group", "mode", "virtual_host", "user", "python"]
         "" ""
         "A process group, or embedded mode (whose process_group is empty); always 1.";
-    DURATION = Histogram "http_server_request_duration_seconds" ["process_group", "http_request_method", "status_class"]
+    DURATION = Histogram "http_server_request_duration_seconds" ["process_group", "http_request_method", "http_response_status_code", "url_scheme", "status_class"]
         "http.server.request.duration" "s"
         "The duration of requests that have ended, as seen by Apache.";
     ACTIVE = UpDownCounter "http_server_active_requests" ["process_group"]
@@ -248,8 +248,10 @@ fn requests(groups: &[&Group], writer: &mut Writer<'_>) {
     let mut family = writer.family(&DURATION);
     for group in groups {
         for ended in &group.http {
+            let code = ended.status_code.map(|code| code.to_string()).unwrap_or_default();
             let class = format!("{}xx", ended.status_class);
-            family.histogram(&[&group.name, &ended.method, &class], &ended.duration);
+            let labels = [&*group.name, &ended.method, &code, &ended.scheme, &class];
+            family.histogram(&labels, &ended.duration);
         }
     }
     writer.each(&ACTIVE, groups, Group::under_way);

@@ -63,7 +63,7 @@ pub fn make(snapshot: &mut Snapshot) {
                 .into_iter()
                 .for_each(one);
         }
-        group.http.iter_mut().for_each(|ended| one(&mut ended.method));
+        group.http.iter_mut().flat_map(|ended| [&mut ended.method, &mut ended.scheme]).for_each(one);
         names(&mut group.rejections);
         for process in &mut group.processes {
             names(&mut process.restarts);

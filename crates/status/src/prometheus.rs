@@ -118,7 +118,13 @@ mod tests {
         let shop = Group {
             name: "sh\"o\\p\n".to_owned(),
             threads: 4,
-            http: vec![Ended { method: "GET".to_owned(), status_class: 2, duration: duration.clone() }],
+            http: vec![Ended {
+                method: "GET".to_owned(),
+                status_class: 2,
+                status_code: Some(204),
+                scheme: "https".to_owned(),
+                duration: duration.clone(),
+            }],
             rejections: [("busy".to_owned(), 5)].into(),
             processes: vec![process(0, 70, "SIGSEGV"), process(1, 0, "SIGSEGV")],
             ..Group::default()
@@ -174,8 +180,9 @@ mod tests {
         let buckets = ["3", "3", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "5", "6"];
         assert_eq!(values("_bucket"), buckets);
         assert_eq!((values("_sum"), values("_count")), (vec!["12.5".to_owned()], vec!["6".to_owned()]));
-        assert!(text.contains("http_request_method=\"GET\",status_class=\"2xx\",le=\"0.005\"} 3\n"));
-        assert!(text.contains("http_request_method=\"GET\",status_class=\"2xx\",le=\"+Inf\"} 6\n"));
+        let labels = "http_request_method=\"GET\",http_response_status_code=\"204\",url_scheme=\"https\",status_class=\"2xx\"";
+        assert!(text.contains(&format!("{labels},le=\"0.005\"}} 3\n")));
+        assert!(text.contains(&format!("{labels},le=\"+Inf\"}} 6\n")));
         // Those of both processes.
         assert!(
             text.contains("mod_wsgi_request_queue_seconds_count{process_group=\"sh\\\"o\\\\p\\n\"} 12\n")

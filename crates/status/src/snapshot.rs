@@ -100,7 +100,7 @@ pub struct Group {
     pub least_processes: u32,
     /// The largest number of processes.
     pub most_processes: u32,
-    /// Requests that have ended, by method and class of status.
+    /// Requests that have ended, by method, status and scheme.
     pub http: Vec<Ended>,
     /// Requests that the application has not got, or not answered, by cause.
     ///
@@ -167,14 +167,19 @@ impl Group {
     }
 }
 
-/// Requests that have ended, with the same method and class of status.
+/// Requests that have ended, with the same method, status and scheme; or, of combinations beyond those
+/// that a group has room for, with the same class of status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ended {
-    /// The method, or `_OTHER` for one that is not known.
+    /// The method, or `_OTHER` for one that is not known, or for several.
     pub method: String,
     /// The class of the status, such as 2 for 200 to 299.
     pub status_class: u8,
+    /// The status; `None` for those of combinations beyond the room.
+    pub status_code: Option<u16>,
+    /// `http` or `https`, as applications see it; empty for those of combinations beyond the room.
+    pub scheme: String,
     /// The distribution of the time that they took, as seen by Apache.
     pub duration: Histogram,
 }

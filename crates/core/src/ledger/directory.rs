@@ -181,7 +181,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::ledger::{EndedRequest, Method};
+    use crate::ledger::{Combination, EndedRequest, Method};
 
     fn key(name: &str) -> GroupKey {
         GroupKey { name: name.as_bytes().into(), ..GroupKey::default() }
@@ -272,7 +272,8 @@ mod tests {
         let read = |index: usize| ledger.load(index);
         arrange(&mut directory, &[("a", 2)], (1, 1), ledger);
         let a = directory.group(&key("a")).expect("rows").clone();
-        a.group.count_ended(ledger, 1, Method::Get, 200, 5);
+        let request = Combination { method: Method::Get, status: 200, is_https: false };
+        a.group.count_ended(ledger, 1, request, 5);
         a.slots[1].count_ended(ledger, 1, &EndedRequest { bytes_in: 7, ..EndedRequest::default() });
         a.slots[1].begin(ledger);
         arrange(&mut directory, &[("b", 2)], (2, 1), ledger);

@@ -1,9 +1,10 @@
-//! The row of a process group: requests by method and class of status, with their durations; and
+//! The row of a process group: requests by method, status and scheme, with their durations; and
 //! those that were rejected, slow or stuck.
 
 use super::history;
+use super::series::{self, Combination, Series};
 use super::times::{self, WORDS};
-use super::{Ledger, MOST_SHARDS, Method, Read, align};
+use super::{Ledger, MOST_SHARDS, Read, align};
 
 /// The row of a process group, or of embedded mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,24 +82,19 @@ impl More {
     const COUNT: usize = 2;
 }
 
-/// The number of classes of statuses, from 1xx to 5xx.
-pub(super) const CLASSES: usize = 5;
-
-/// The number of distributions, one for each method and class of status.
-const SERIES: usize = Method::ALL.len() * CLASSES;
-
 /// The bit of a mark that stands for rejections and [`More`]; lower ones stand for series.
 const REJECTIONS_BIT: u32 = 63;
-const _: () = assert!(SERIES <= REJECTIONS_BIT as usize);
+const _: () = assert!(series::COUNT <= REJECTIONS_BIT as usize);
 
-/// The head: a mark for each shard, with a bit for each series that was touched; then the number of
-/// samples in the history.
+/// The head: a mark for each shard, with a bit for each series that was touched; the number of
+/// samples in the history; and the places of series, which all shards have in common.
 const SAMPLES: usize = MOST_SHARDS;
-pub(super) const HEAD: usize = align(SAMPLES + 1);
+const PLACES: usize = align(SAMPLES + 1);
+pub(super) const HEAD: usize = align(PLACES + series::PLACES);
 
 /// The body: the history, then the shards.
 const SHARDS: usize = align(history::WORDS);
-const REJECTIONS: usize = SERIES * WORDS;
+const REJECTIONS: usize = series::COUNT * WORDS;
 const MORE: usize = REJECTIONS + Cause::ALL.len();
 const SHARD: usize = align(MORE + More::COUNT);
 
@@ -107,21 +103,12 @@ pub(super) const fn body(shards: usize) -> usize {
     SHARDS + shards * SHARD
 }
 
-/// Returns the class of a status, such as 2 for 204; 5 for a number that is no status.
-#[must_use]
-#[inline]
-pub(super) const fn class(status: u16) -> usize {
-    match status / 100 {
-        class @ 1..=5 => class as usize,
-        _ => 5,
-    }
-}
-
 impl GroupRow {
     /// Counts a request that has ended, after so many microseconds.
     #[inline]
-    pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, method: Method, status: u16, micros: u64) {
-        let series = method as usize * CLASSES + class(status) - 1;
+    pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, request: Combination, micros: u64) {
+        let Some(places) = ledger.array(self.head + PLACES) else { return };
+        let series = request.number(places);
         ledger.mark(self.head + shard, series as u32);
         if let Some(distribution) = ledger.array(self.shard(shard) + series * WORDS) {
             times::count(distribution, micros);
@@ -148,21 +135,23 @@ impl GroupRow {
         ledger.clear(self.head..self.head + HEAD);
     }
 
-    /// Returns the requests that have ended: of each method and class the numbers in the buckets, and
-    /// the sum of the durations in microseconds.
+    /// Returns the requests that have ended: of each series the numbers in the buckets, and the sum of
+    /// the durations in microseconds.
     #[must_use]
-    pub fn ended(self, read: Read<'_>, shards: usize) -> Vec<(Method, u8, [u64; WORDS])> {
+    pub fn ended(self, read: Read<'_>, shards: usize) -> Vec<(Series, [u64; WORDS])> {
         let marks: Vec<_> = (0..shards).map(|shard| read(self.head + shard)).collect();
         let touched = marks.iter().fold(0, |all, mark| all | mark) & !(1 << REJECTIONS_BIT);
         let mut found = Vec::new();
-        for series in (0..SERIES).filter(|series| touched & (1 << series) != 0) {
+        for number in (0..series::COUNT).filter(|number| touched & (1 << number) != 0) {
+            let word = |place: usize| read(self.head + PLACES + place);
+            let Some(series) = Series::of_number(number, word) else { continue };
             let mut total = [0; WORDS];
-            for (shard, mark) in marks.iter().enumerate().filter(|(_, mark)| *mark & (1 << series) != 0) {
-                debug_assert!(*mark != 0);
-                times::sum(read, self.shard(shard) + series * WORDS, &mut total);
+            for (shard, _) in marks.iter().enumerate().filter(|(_, mark)| *mark & (1 << number) != 0) {
+                times::sum(read, self.shard(shard) + number * WORDS, &mut total);
             }
-            found.push((Method::ALL[series / CLASSES], (series % CLASSES + 1) as u8, total));
+            found.push((series, total));
         }
+        found.sort_unstable_by_key(|(series, _)| *series);
         found
     }
 
@@ -201,19 +190,25 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::ledger::Method;
+
+    fn combination(method: Method, status: u16) -> Combination {
+        Combination { method, status, is_https: status == 404 }
+    }
 
     #[test]
-    fn requests_are_counted_by_method_and_class_over_all_shards() {
+    fn requests_are_counted_by_what_they_have_in_common_over_all_shards() {
         let words: Vec<_> = (0..HEAD + body(3)).map(|_| AtomicU64::new(0)).collect();
         let (ledger, row) = (Ledger::new(&words), GroupRow { head: 0, body: HEAD });
         for (shard, method, status, micros) in [
-            (0, Method::Get, 200, 4_000),
-            (2, Method::Get, 204, 6_000),
+            (0, Method::Get, 404, 4_000),
+            (2, Method::Get, 404, 6_000),
+            (2, Method::Get, 204, 5),
             (1, Method::Other, 599, 20_000_000),
             (2, Method::Post, 100, 1),
             (2, Method::Post, 77, 1),
         ] {
-            row.count_ended(ledger, shard, method, status, micros);
+            row.count_ended(ledger, shard, combination(method, status), micros);
         }
         row.count_rejected(ledger, 2, Cause::ClientGone);
         row.count_rejected(ledger, 0, Cause::ClientGone);
@@ -225,15 +220,41 @@ mod tests {
         let ended = row.ended(&read, 3);
         let brief: Vec<_> = ended
             .iter()
-            .map(|(method, class, total)| (method.name(), *class, total[..15].iter().sum::<u64>(), total[15]))
+            .map(|(series, total)| (*series, series.class(), total[..15].iter().sum::<u64>(), total[15]))
             .collect();
+        let one = |method, status| Series::One(combination(method, status));
         assert_eq!(
             brief,
-            [("GET", 2, 2, 10_000), ("POST", 1, 1, 1), ("POST", 5, 1, 1), ("_OTHER", 5, 1, 20_000_000)]
+            [
+                (one(Method::Get, 204), 2, 1, 5),
+                (one(Method::Get, 404), 4, 2, 10_000),
+                (one(Method::Post, 77), 5, 1, 1),
+                (one(Method::Post, 100), 1, 1, 1),
+                (one(Method::Other, 599), 5, 1, 20_000_000)
+            ]
         );
-        assert_eq!((ended[0].2[0], ended[0].2[1], ended[3].2[14]), (1, 1, 1));
+        assert_eq!((ended[1].1[0], ended[1].1[1], ended[4].1[14]), (1, 1, 1));
         assert_eq!(row.rejected(&read, 3), [(Cause::ClientGone, 2), (Cause::ChildDied, 1)]);
         assert_eq!((row.more(&read, 3, More::Slow), row.more(&read, 3, More::Stuck)), (2, 40));
+    }
+
+    #[test]
+    fn nothing_is_lost_when_there_are_more_than_there_is_room_for() {
+        let words: Vec<_> = (0..HEAD + body(2)).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, row) = (Ledger::new(&words), GroupRow { head: 0, body: HEAD });
+        for status in 100..600 {
+            row.count_ended(ledger, usize::from(status % 2), combination(Method::Get, status), 7);
+        }
+        let read = |index: usize| ledger.load(index);
+        let ended = row.ended(&read, 2);
+        assert_eq!(ended.len(), series::COUNT);
+        for class in 1..=5 {
+            let of_class = ended.iter().filter(|(series, _)| series.class() == class);
+            let sum = of_class.fold((0, 0), |(count, sum), (_, total)| (count + total[0], sum + total[15]));
+            assert_eq!(sum, (100, 700), "{class}xx");
+        }
+        row.clear(ledger, 2);
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0), "places, too");
     }
 
     #[test]

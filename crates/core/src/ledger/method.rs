@@ -1,7 +1,7 @@
 //! Methods of requests, as they are told apart in counters.
 
 /// A method that OpenTelemetry's semantic conventions know, or any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     /// `GET`.
     Get,

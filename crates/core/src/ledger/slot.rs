@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::group::{CLASSES, class};
+use super::series::{CLASSES, class};
 use super::times::{self, Part, WORDS};
 use super::{Ledger, Read, add, align};
 

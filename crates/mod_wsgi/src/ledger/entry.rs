@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bridge::Times;
 use httpd::{Request, Status};
 use wsgi_core::ledger::{
-    Cause, EndedRequest, GroupRow, Ledger, Method, More, Phase, Place, RequestFacts, SlotRow,
+    Cause, Combination, EndedRequest, GroupRow, Ledger, Method, More, Phase, Place, RequestFacts, SlotRow,
 };
 
 use super::{CHILD, ChildLedger};
@@ -20,6 +20,7 @@ pub(crate) struct Entry<'r> {
     /// `None` if nothing is counted.
     open: Option<Open>,
     status: Cell<u16>,
+    is_https: Cell<bool>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     /// The time spent so far, in nanoseconds.
@@ -82,6 +83,7 @@ impl<'r> Entry<'r> {
             request,
             open,
             status: Cell::new(0),
+            is_https: Cell::new(false),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             reading: Cell::new(0),
@@ -214,6 +216,12 @@ impl<'r> Entry<'r> {
         }
     }
 
+    /// Notes whether the URL is one of `https`, as the application learns it.
+    #[inline]
+    pub(crate) fn set_https(&self, is_https: bool) {
+        self.is_https.set(is_https);
+    }
+
     /// Counts the request as rejected, for the first cause that is given.
     pub(crate) fn reject(&self, cause: Cause) {
         if let Some(open) = &self.open
@@ -279,7 +287,8 @@ impl<'r> Entry<'r> {
             status => status,
         };
         let duration = now.saturating_sub(open.start) / 1000;
-        open.group.count_ended(ledger, shard, open.method, status, duration);
+        let request = Combination { method: open.method, status, is_https: self.is_https.get() };
+        open.group.count_ended(ledger, shard, request, duration);
         if duration >= open.child.slow_after {
             open.group.count_more(ledger, shard, More::Slow, 1);
         }

@@ -112,6 +112,7 @@ mod tests {
             method: "GET".to_owned(),
             status_class,
             duration: Histogram { buckets: vec![count], sum: 0.25 },
+            ..Ended::default()
         };
         let shop = Group {
             name: "<shop>:a".to_owned(),

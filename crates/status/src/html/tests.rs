@@ -20,7 +20,7 @@ fn group(index: u64, ended: u64) -> Group {
         threads: 5,
         least_processes: 2,
         most_processes: 2,
-        http: vec![Ended { method: "GET".to_owned(), status_class: 2, duration }],
+        http: vec![Ended { method: "GET".to_owned(), status_class: 2, duration, ..Ended::default() }],
         processes: vec![process(0), process(1)],
         history: (0..60_u64)
             .map(|at| Sample { time: (700 + 5 * at) as f64, ended: ended * at / 60, ..Sample::default() })

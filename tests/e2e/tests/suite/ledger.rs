@@ -8,7 +8,7 @@ use e2e::Needs::{Daemon, NoSanitizer, OnlyMpms, Ours, Threads};
 use e2e::{LogMark, Mpm, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use status::Snapshot;
-use status::snapshot::{EventKind, Group, Mode, Phase, Request};
+use status::snapshot::{Ended, EventKind, Group, Mode, Phase, Request};
 
 const COUNTS: e2e::Needs = Ours("counts of requests");
 
@@ -88,13 +88,10 @@ fn group(server: &Server) -> Group {
     groups.into_iter().find(|group| group.mode == wanted).unwrap_or_else(|| panic!("no group"))
 }
 
-/// Returns the numbers of requests that have ended, by method and class of status.
-fn ended(group: &Group) -> Vec<(String, u8, u64)> {
-    group
-        .http
-        .iter()
-        .map(|ended| (ended.method.clone(), ended.status_class, ended.duration.count()))
-        .collect()
+/// Returns the number of requests that have ended, with this method and status.
+fn ended(group: &Group, method: &str, status: u16) -> u64 {
+    let of_both = |ended: &&Ended| ended.method == method && ended.status_code == Some(status);
+    group.http.iter().filter(of_both).map(|ended| ended.duration.count()).sum()
 }
 
 fn total(group: &Group) -> u64 {
@@ -109,15 +106,18 @@ fn wait_counted(server: &Server, before: &Group, more: u64) -> Group {
     })
 }
 
-/// The requests of [`send_all`], by method and class.
-const SENT: &[(&str, u8, u64)] = &[
-    ("GET", 2, 3),
-    ("GET", 4, 2),
-    ("GET", 5, 2),
-    ("HEAD", 2, 1),
-    ("POST", 2, 2),
-    ("DELETE", 3, 1),
-    ("_OTHER", 2, 1),
+/// The requests of [`send_all`], by method and status.
+const SENT: &[(&str, u16, u64)] = &[
+    ("GET", 200, 2),
+    ("GET", 204, 1),
+    ("GET", 404, 1),
+    ("GET", 410, 1),
+    ("GET", 500, 1),
+    ("GET", 503, 1),
+    ("HEAD", 200, 1),
+    ("POST", 200, 2),
+    ("DELETE", 303, 1),
+    ("_OTHER", 207, 1),
 ];
 
 fn sent() -> u64 {
@@ -157,12 +157,13 @@ fn send_all(server: &Server, rounds: usize) {
 #[track_caller]
 fn check_rounds(server: &Server, before: &Group, rounds: u64) -> Group {
     let after = wait_counted(server, before, rounds * sent());
-    for (method, class, count) in SENT {
-        let number = |group: &Group| {
-            let found = ended(group).into_iter().find(|(name, of, _)| name == method && of == class);
-            found.map_or(0, |(.., count)| count)
-        };
-        assert_eq!(number(&after) - number(before), rounds * count, "{method} {class}xx");
+    for (method, status, count) in SENT {
+        let number = |group: &Group| ended(group, method, *status);
+        assert_eq!(number(&after) - number(before), rounds * count, "{method} {status}");
+    }
+    for ended in &after.http {
+        let class = ended.status_code.map(|status| status / 100);
+        assert_eq!((class, &*ended.scheme), (Some(ended.status_class.into()), "http"), "{ended:?}");
     }
     assert_eq!(total(&after) - total(before), rounds * sent());
     let sum = |group: &Group, of: fn(&status::snapshot::Process) -> u64| {
@@ -447,7 +448,7 @@ WSGIDaemonProcess left
         cases.check("they have ended, too, with the status that clients got", || {
             let groups = snapshot(server).groups;
             let dying = groups.iter().find(|group| group.name == "dying");
-            assert_eq!(dying.map(ended), Some(vec![("GET".to_owned(), 5, 1)]));
+            assert_eq!(dying.map(|group| (group.ended(), ended(group, "GET", 502))), Some((1, 1)));
         });
     });
 }

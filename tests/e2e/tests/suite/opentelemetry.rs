@@ -79,6 +79,7 @@ fn spans_belong_to_the_traces_of_their_callers(setup: Setup) {
     let collector = OtlpCollector::start();
     let group = setup.mode().pick("", "e2e");
     let setup = exporting(setup, &collector, "signals=traces service-name=shop");
+    let setup = setup.conf("WSGITrustedProxyHeaders X-Forwarded-Proto");
     setup.app("/broken", "broken.wsgi", "import nothing_of_that_name\n").run(|server, cases| {
         cases.check("a request in a trace", || {
             let headers = [("traceparent", &*traceparent("01")), ("tracestate", "a=1,b=2")];
@@ -116,6 +117,11 @@ fn spans_belong_to_the_traces_of_their_callers(setup: Setup) {
             assert_eq!(resource["service.name"], "shop");
             assert_eq!(resource["process.pid"], u64::from(server.pid()));
             assert_eq!(resource["service.instance.id"].as_str().map(str::len), Some(36), "{resource}");
+        });
+        cases.check("a URL that a proxy has had by https", || {
+            let (parent, _) = send(server, "/app/proxied", &[("X-Forwarded-Proto", "https")]);
+            let span = collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            assert_eq!(span["attributes"]["url.scheme"], "https", "{span}");
         });
         cases.check("a request that begins a trace", || {
             let (parent, _) = send(server, "/app/root", &[]);
@@ -525,25 +531,36 @@ fn keys_of_collectors_are_read_by_the_exporter_alone(setup: Setup) {
 fn metrics_are_those_of_the_server(setup: Setup) {
     let collector = OtlpCollector::start();
     let group = setup.mode().pick(Value::Null, "e2e".into());
-    exporting(setup, &collector, "signals=metrics interval=100ms").run(|server, cases| {
+    let setup = exporting(setup, &collector, "signals=metrics interval=100ms");
+    setup.conf("WSGITrustedProxyHeaders X-Forwarded-Proto").run(|server, cases| {
         for target in ["/app/", "/app/?status=404", "/app/?status=500", "/app/?status=500", "/app/"] {
             assert_ne!(server.get(target).status, 0);
         }
-        assert_eq!(server.request("POST", "/app/").body("12345").send().status, 200);
+        let request = server.request("POST", "/app/").header("X-Forwarded-Proto", "https");
+        assert_eq!(request.body("12345").send().status, 200);
         cases.check("the duration of requests", || {
-            let counts = |metric: &Value, class: &str, method: &str| -> u64 {
+            let counts = |metric: &Value, method: &str, status: u16, scheme: &str| -> u64 {
                 let points = metric["points"].as_array().cloned().unwrap_or_default();
                 let is_it = |point: &&Value| {
                     let attributes = &point["attributes"];
                     assert_eq!(attributes["mod_wsgi.process_group"], group, "{point}");
-                    (&attributes["mod_wsgi.status_class"], &attributes["http.request.method"])
-                        == (&class.into(), &method.into())
+                    let class = format!("{}xx", status / 100);
+                    let error = if status == 500 { "500".into() } else { Value::Null };
+                    [
+                        ("http.request.method", method.into()),
+                        ("http.response.status_code", status.into()),
+                        ("url.scheme", scheme.into()),
+                        ("mod_wsgi.status_class", class.into()),
+                        ("error.type", error),
+                    ]
+                    .iter()
+                    .all(|(key, value)| attributes[*key] == *value)
                 };
                 points.iter().filter(is_it).filter_map(|point| point["count"].as_u64()).sum()
             };
             let metric = collector.wait_metric("http.server.request.duration", |metric| {
-                let classes = [("2xx", "GET"), ("4xx", "GET"), ("5xx", "GET"), ("2xx", "POST")];
-                classes.map(|(class, method)| counts(metric, class, method)) == [2, 1, 2, 1]
+                let sent = [("GET", 200, "http"), ("GET", 404, "http"), ("GET", 500, "http"), ("POST", 200, "https")];
+                sent.map(|(method, status, scheme)| counts(metric, method, status, scheme)) == [2, 1, 2, 1]
             });
             assert_eq!(
                 (&metric["data"], &metric["unit"], &metric["temporality"]),

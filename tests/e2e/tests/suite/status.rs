@@ -425,7 +425,7 @@ impl Samples {
     }
 }
 
-/// The responses that clients have got, by method and class of status, and the bytes of their
+/// The responses that clients have got, by method and status, and the bytes of their
 /// bodies.
 type Got = BTreeMap<(&'static str, u16), (u64, u64)>;
 
@@ -461,7 +461,7 @@ fn load(server: &Server, rounds: usize) -> Got {
                 if response.header("Connection") == Some("close") {
                     connection = Connection::open(server.address());
                 }
-                let count = got.entry((method, response.status / 100)).or_default();
+                let count = got.entry((method, response.status)).or_default();
                 *count = (count.0 + 1, count.1 + response.body.len() as u64);
             }
         }
@@ -509,9 +509,14 @@ fn a_scrape_under_load_is_what_clients_have_counted(setup: Setup) {
         let last = scrapes.last().expect("a scrape");
         cases.check("nothing is lost, and nothing counted twice", || {
             assert_eq!(sent, 4 * 50 * 7);
-            for ((method, class), (count, _)) in &got {
-                let labels =
-                    [&*label, &format!("http_request_method={method}"), &format!("status_class={class}xx")];
+            for ((method, status), (count, _)) in &got {
+                let labels = [
+                    &*label,
+                    &format!("http_request_method={method}"),
+                    &format!("http_response_status_code={status}"),
+                    &format!("status_class={}xx", status / 100),
+                    "url_scheme=http",
+                ];
                 assert_eq!(last.sum(COUNT, &labels), *count as f64, "{labels:?}");
             }
             assert_eq!(last.sum(COUNT, &[&label]), sent as f64);
