@@ -59,6 +59,9 @@ pub(crate) enum Answer {
     PartlyRejected(u64, String),
     /// It will not take this.
     Rejected(String),
+    /// The connection has broken before there was an answer. A collector closes connections that are not
+    /// used, at times when the next message is already under way.
+    Broken(String),
     /// It may take it another time, not before this pause if it names one.
     Later(String, Option<Duration>),
 }
@@ -147,9 +150,16 @@ impl Client {
         }
         match request.config().timeout_global(Some(timeout)).build().send(message) {
             Ok(response) => answer(response, timeout),
+            Err(error) if is_broken(&error) => Answer::Broken(describe(&error, timeout)),
             Err(error) => Answer::Later(describe(&error, timeout), None),
         }
     }
+}
+
+fn is_broken(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let is_broken = |kind| matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+    matches!(error, ureq::Error::Io(error) if is_broken(error.kind()))
 }
 
 /// Reads the answer to a request that may take `timeout`.

@@ -55,14 +55,14 @@ impl Delivery {
     /// time at most. Returns how many of them the collector has not taken.
     pub(crate) fn deliver(&mut self, message: &impl Message, items: usize, patience: Duration) -> usize {
         let (message, end) = (self.client.encode(message), Instant::now() + patience);
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut was_broken) = (FIRST_PAUSE, false);
         loop {
             self.wait_until_wanted();
             let timeout = self.stop.limit(self.client.timeout());
             if timeout.is_zero() {
                 return items;
             }
-            match self.client.send(&message, timeout) {
+            let (reason, wanted) = match self.client.send(&message, timeout) {
                 Answer::Accepted => {
                     self.on_success();
                     return 0;
@@ -76,18 +76,23 @@ impl Delivery {
                     self.complain(&format!("does not take what it is sent: {reason}"));
                     return items;
                 }
-                Answer::Later(reason, wanted) => {
-                    self.complain(&format!("cannot be reached or is busy: {reason}"));
-                    let pause_now = next_pause(pause, wanted);
-                    // What comes next is not to be sent before that, either.
-                    self.resume = wanted.map(|_| Instant::now() + pause_now);
-                    if self.stop.has_begun() || Instant::now() + pause_now > end {
-                        return items;
-                    }
-                    self.stop.pause(pause_now);
-                    pause = (2 * pause).min(LONGEST_PAUSE);
+                // Over a new connection, at once: it may be no fault, and the last chance.
+                Answer::Broken(_) if !was_broken => {
+                    was_broken = true;
+                    continue;
                 }
+                Answer::Broken(reason) => (reason, None),
+                Answer::Later(reason, wanted) => (reason, wanted),
+            };
+            self.complain(&format!("cannot be reached or is busy: {reason}"));
+            let pause_now = next_pause(pause, wanted);
+            // What comes next is not to be sent before that, either.
+            self.resume = wanted.map(|_| Instant::now() + pause_now);
+            if self.stop.has_begun() || Instant::now() + pause_now > end {
+                return items;
             }
+            self.stop.pause(pause_now);
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 
@@ -205,6 +210,17 @@ mod tests {
         delivery.stop.begin();
         assert_eq!(delivery.deliver(&message, 3, Duration::from_secs(60)), 0);
         assert_eq!(delivery.resume, None);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_breaks_costs_nothing() {
+        let (mut delivery, thread) =
+            delivery(&["", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]);
+        // There is no other chance.
+        delivery.stop.begin();
+        assert_eq!(delivery.deliver(&ExportTraceServiceRequest::default(), 3, Duration::from_secs(60)), 0);
+        assert_eq!(delivery.complaint.last, None);
         thread.join().unwrap();
     }
 

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod client;
+#[cfg(test)]
+mod collectors;
 mod counts;
 mod delivery;
 mod headers;
