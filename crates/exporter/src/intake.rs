@@ -129,8 +129,14 @@ impl Intake<'_> {
                 Err(error) => return Err(error),
             };
             let datagram = &buffer[..length];
-            if Span::decode(datagram).is_ok() && !self.queue.add(datagram.into()) {
+            if Span::decode(datagram).is_err() {
+                continue;
+            }
+            // Before another thread can be done with it.
+            self.counts.take();
+            if !self.queue.add(datagram.into()) {
                 self.counts.add(QUEUE_FULL, 1);
+                self.counts.release(1);
             }
         }
         Ok(true)

@@ -91,7 +91,7 @@ fn run() -> io::Result<()> {
     let plan = ExporterPlan::decode(&os::message::read(inherited(PLAN)?, LONGEST_PLAN)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "its configuration cannot be read"))?;
     let spans = inherited(SPANS)?;
-    let counts = Arc::new(Counts::map(&inherited(COUNTS)?)?);
+    let counts = Arc::new(Counts::map(&inherited(COUNTS)?, plan.generation)?);
     let life = inherited(LIFE)?;
     log::set_level(plan.log_level);
     let headers = if plan.has_headers_file { headers::read(&inherited(HEADERS)?) } else { Vec::new() };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wsgi_core::wire::exporter::counts::{NOT_ACCEPTED, NOT_TAKEN, QUEUE_FULL, SENT};
+use wsgi_core::wire::exporter::counts::{ABANDONED, NOT_ACCEPTED, NOT_TAKEN, QUEUE_FULL, SENT};
 
 use crate::counts::Counts;
 use crate::delivery::Delivery;
@@ -60,7 +60,8 @@ impl Metrics {
 
     /// Returns the message, and the number of its points.
     fn request(&self) -> (ExportMetricsServiceRequest, usize) {
-        let now = now();
+        // Somebody may have set the clock back, and nothing is counted before it began.
+        let now = now().max(self.begin);
         let mut metrics = self.own(now);
         if let Some(state) = &self.state {
             metrics.extend(metric::of(&state.snapshot(now), self.begin, now));
@@ -107,6 +108,7 @@ impl Metrics {
                     point(NOT_TAKEN, reason("not_taken")),
                     point(QUEUE_FULL, reason("queue_full")),
                     point(NOT_ACCEPTED, reason("not_accepted")),
+                    point(ABANDONED, reason("exporter_ended")),
                 ],
             ),
         ]
@@ -117,4 +119,31 @@ impl Metrics {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use os::shared::LongWords;
+    use wsgi_core::wire::exporter::Collector;
+    use wsgi_core::wire::exporter::counts::WORDS;
+
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn points_are_not_of_a_time_before_they_began() {
+        let file = LongWords::create_for_writers(c"test", WORDS).unwrap();
+        let client = Client::new(&Collector::default(), &[]);
+        let delivery = Delivery::new("metrics", client, Arc::default());
+        let counts = Arc::new(Counts::map(&file, 0).unwrap());
+        let mut metrics = Metrics::new(Resource::default(), 1_000, delivery, None, counts);
+        metrics.begin += 3_600_000_000_000;
+        let sent = metrics.request().0.resource_metrics.remove(0).scope_metrics.remove(0).metrics;
+        for metric in sent {
+            let Some(Data::Sum(sum)) = metric.data else { panic!("{metric:?}") };
+            for point in sum.data_points {
+                assert!(point.time_unix_nano >= point.start_time_unix_nano, "{point:?}");
+            }
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl Traces {
             let lost = self.delivery.deliver(&request, batch.len(), PATIENCE);
             self.counts.add(NOT_ACCEPTED, lost);
             self.counts.add(SENT, batch.len() - lost);
+            self.counts.release(batch.len());
         }
     }
 }

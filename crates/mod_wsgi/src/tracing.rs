@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use httpd::{Identity, Level, Request, Server, ServerInfo, Status};
 use os::descriptors::{self, Kind, Wait};
-use os::shared::Words;
+use os::shared::LongWords;
 use wsgi_core::codes::{EXPORTER_NOT_STARTED, OPENTELEMETRY_NOT_SET_UP};
 use wsgi_core::config::Global;
 use wsgi_core::opentelemetry::Resolved;
@@ -76,7 +76,7 @@ pub(crate) struct Tracer {
 
 /// The words in which spans are counted, with their file. Made once, so that they count for the
 /// life of the server.
-static COUNTS: OnceLock<(OwnedFd, Words)> = OnceLock::new();
+static COUNTS: OnceLock<(OwnedFd, LongWords)> = OnceLock::new();
 
 /// The tracer of this child; unset or `None` if there are no spans.
 static TRACER: OnceLock<Option<ChildTracer>> = OnceLock::new();
@@ -164,7 +164,7 @@ fn state_files() -> Option<StateFiles> {
 /// Returns the number of spans that were lost, since the start of the server.
 pub(crate) fn dropped_spans() -> u64 {
     let Some((_, words)) = COUNTS.get() else { return 0 };
-    counts::LOST.iter().map(|word| u64::from(words.load(*word))).sum()
+    counts::LOST.iter().map(|word| words.as_slice()[*word].load(Ordering::Relaxed)).sum()
 }
 
 /// Makes the sockets of spans, the children's end first, and the words in which they are counted.
@@ -176,8 +176,9 @@ fn descriptors() -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
     let counts = match COUNTS.get() {
         Some((file, _)) => file.try_clone()?,
         None => {
-            let made = Words::create(c"mod_wsgi spans", counts::WORDS)?;
-            COUNTS.get_or_init(|| made).0.try_clone()?
+            let file = LongWords::create_for_writers(c"mod_wsgi spans", counts::WORDS)?;
+            let words = LongWords::map(&file, counts::WORDS)?;
+            COUNTS.get_or_init(|| (file, words)).0.try_clone()?
         }
     };
     Ok((sender, spans, counts))
@@ -196,11 +197,15 @@ fn complete(plan: ExporterPlan, server: &Server, info: &ServerInfo) -> ExporterP
     resource.extend(plan.resource);
     let levels = [Level::Warn, Level::Notice, Level::Info, Level::Debug];
     let taken = levels.into_iter().take_while(|level| log::is_enabled_for_server(server, *level));
+    let generations = COUNTS.get().map(|(_, words)| &words.as_slice()[counts::GENERATIONS]);
+    let generation = generations.map_or(0, |count| count.fetch_add(1, Ordering::Relaxed));
     ExporterPlan {
         account: os::accounts::is_root().then(|| Account { uid, gid, supplementary: Some(vec![gid]) }),
         log_level: taken.last().unwrap_or(Level::Error) as u8,
         resource,
         server_pid: std::process::id(),
+        // (After so many, numbers begin again.)
+        generation: generation as u32,
         ..plan
     }
 }
@@ -301,9 +306,9 @@ impl ChildTracer {
 
     fn send(&self, span: &Span<'_>) {
         if descriptors::send_with(&self.exporter, &span.encode(), &[], Wait::Never).is_err()
-            && let Some(word) = COUNTS.get().and_then(|(_, words)| words.get(counts::NOT_TAKEN))
+            && let Some((_, words)) = COUNTS.get()
         {
-            word.fetch_add(1, Ordering::Relaxed);
+            words.as_slice()[counts::NOT_TAKEN].fetch_add(1, Ordering::Relaxed);
         }
     }
 }

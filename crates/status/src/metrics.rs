@@ -116,7 +116,7 @@ metrics! {
         "Problems of the configuration.";
     DROPPED_SPANS = Counter "mod_wsgi_dropped_spans_total" []
         "" ""
-        "Spans for OpenTelemetry that were dropped, since the exporter could not take them.";
+        "Spans for OpenTelemetry that were lost: the exporter or the collector did not take them, or the exporter was killed.";
     GROUP_INFO = Gauge "mod_wsgi_group_info" ["process_group", "mode", "virtual_host", "user", "python"]
         "" ""
         "A process group, or embedded mode (whose process_group is empty); always 1.";

@@ -57,7 +57,8 @@ pub struct Server {
     pub capacity: u64,
     /// The time from which on a request is slow (`WSGISlowRequests`); 0 if none is.
     pub slow_after: f64,
-    /// Spans for OpenTelemetry that were dropped, since the exporter could not take them.
+    /// Spans for OpenTelemetry that were lost: the exporter or the collector did not take them, or the
+    /// exporter was killed.
     pub dropped_spans: u64,
 }
 

@@ -12,10 +12,11 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use nix::sys::epoll::EpollFlags;
 use os::descriptors::{self, Kind};
 use os::process::{Child, Exit, Signal};
+use os::shared::LongWords;
 use os::spawn::{self, Account, Launched, Limit, Plan, Resource};
 use wsgi_core::codes::{Code, EXPORTER_ENDED, EXPORTER_NOT_STARTED};
 use wsgi_core::wire::Schema;
-use wsgi_core::wire::exporter::ExporterPlan;
+use wsgi_core::wire::exporter::{ExporterPlan, counts};
 
 use crate::context::Context;
 use crate::log;
@@ -71,6 +72,8 @@ pub(crate) struct ExporterParts {
 #[derive(Debug)]
 pub(crate) struct ExporterRunner {
     parts: ExporterParts,
+    /// The words of `parts.counts`, unless there was no memory for them.
+    counts: Option<LongWords>,
     starts: Starts,
     process: Option<Process>,
     last: ExporterNumber,
@@ -94,9 +97,21 @@ struct Process {
 
 impl ExporterRunner {
     /// Creates the runner of an exporter that is to be started.
-    pub(crate) const fn new(parts: ExporterParts) -> Self {
-        let starts = Starts::new(false);
-        Self { parts, starts, process: None, last: 0, next: Some(0), kill: None, is_retired: false }
+    pub(crate) fn new(parts: ExporterParts) -> Self {
+        let (starts, counts) = (Starts::new(false), LongWords::map(&parts.counts, counts::WORDS).ok());
+        let runner = Self {
+            parts,
+            counts,
+            starts,
+            process: None,
+            last: 0,
+            next: Some(0),
+            kill: None,
+            is_retired: false,
+        };
+        // A supervisor that has ended has left what its exporter had.
+        runner.abandon_spans();
+        runner
     }
 
     /// Returns the time at which it wants a tick, at the latest.
@@ -158,6 +173,7 @@ impl ExporterRunner {
             exit => exit.ok().flatten(),
         };
         context.relay.collect(process.output);
+        let lost = self.abandon_spans();
         let (now, is_stopping) = (context.now(), self.kill.take().is_some());
         let is_unused = self.is_retired && descriptors::has_hung_up(&self.parts.spans);
         if is_stopping || is_unused || (self.is_retired && exit == Some(Exit::Status(0))) {
@@ -177,10 +193,16 @@ impl ExporterRunner {
                 let pid = process.child.pid();
                 self.log(
                     EXPORTER_ENDED,
-                    &format!("the exporter of OpenTelemetry (pid {pid}) has ended {how}. {then}; what it had not sent is lost"),
+                    &format!("the exporter of OpenTelemetry (pid {pid}) has ended {how}. {then}; spans that it had not sent, and that are lost: {lost}"),
                 );
             }
         }
+    }
+
+    /// Counts the spans that its process had when it ended as lost, and returns their number.
+    fn abandon_spans(&self) -> u64 {
+        let generation = self.parts.plan.generation;
+        self.counts.as_ref().map_or(0, |words| counts::abandon(words.as_slice(), generation))
     }
 
     fn start(&mut self, now: u64, context: &Context) {

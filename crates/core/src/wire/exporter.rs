@@ -36,6 +36,8 @@ record! {
         pub resource: Vec<Variable>,
         /// The process id of Apache's parent.
         pub server_pid: u32,
+        /// The number of its generation.
+        pub generation: u32,
     }
 }
 
@@ -75,6 +77,8 @@ impl ExporterPlan {
 /// Words that Apache children and the exporters of all generations count in, for the life of the
 /// server.
 pub mod counts {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     /// Spans that the exporter could not take in time.
     pub const NOT_TAKEN: usize = 0;
     /// Spans that found the exporter's queue full.
@@ -83,15 +87,70 @@ pub mod counts {
     pub const NOT_ACCEPTED: usize = 2;
     /// Spans that a collector has accepted.
     pub const SENT: usize = 3;
+    /// Spans that an exporter had when it ended.
+    pub const ABANDONED: usize = 4;
+    /// The number of generations so far.
+    pub const GENERATIONS: usize = 5;
+    /// The words of spans that exporters have now.
+    const HELD: usize = 6;
+    /// More generations than have exporters at a time. (Those of more would share a word: when one of
+    /// them dies, spans of the other count as lost.)
+    const HOLDERS: usize = 64;
     /// The number of words.
-    pub const WORDS: usize = 4;
+    pub const WORDS: usize = HELD + HOLDERS;
     /// The words of spans that were lost.
-    pub const LOST: [usize; 3] = [NOT_TAKEN, QUEUE_FULL, NOT_ACCEPTED];
+    pub const LOST: [usize; 4] = [NOT_TAKEN, QUEUE_FULL, NOT_ACCEPTED, ABANDONED];
+
+    fn held(words: &[AtomicU64], generation: u32) -> Option<&AtomicU64> {
+        words.get(HELD + generation as usize % HOLDERS)
+    }
+
+    /// Notes that the exporter of a generation has taken a span.
+    pub fn take(words: &[AtomicU64], generation: u32) {
+        if let Some(word) = held(words, generation) {
+            word.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the exporter of a generation is done with so many spans.
+    pub fn release(words: &[AtomicU64], generation: u32, count: u64) {
+        if let Some(word) = held(words, generation) {
+            let less = |held: u64| Some(held.saturating_sub(count));
+            // It always has a value to set.
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// Counts the spans as lost that the exporter of a generation had when it ended. Returns their
+    /// number.
+    pub fn abandon(words: &[AtomicU64], generation: u32) -> u64 {
+        let count = held(words, generation).map_or(0, |word| word.swap(0, Ordering::Relaxed));
+        if let Some(word) = words.get(ABANDONED) {
+            word.fetch_add(count, Ordering::Relaxed);
+        }
+        count
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
+
+    #[test]
+    fn what_an_exporter_had_is_lost_once() {
+        let words: Vec<_> = (0..counts::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let lost = || words[counts::ABANDONED].load(Ordering::Relaxed);
+        for generation in [3, 3, 3, 4, u32::MAX] {
+            counts::take(&words, generation);
+        }
+        counts::release(&words, 3, 1);
+        assert_eq!((counts::abandon(&words, 3), lost()), (2, 2));
+        assert_eq!((counts::abandon(&words, 3), lost()), (0, 2));
+        counts::release(&words, 4, 5);
+        assert_eq!((counts::abandon(&words, 4), counts::abandon(&words, u32::MAX), lost()), (0, 1, 3));
+    }
 
     #[test]
     fn plans_come_back() {
@@ -114,6 +173,7 @@ mod tests {
             delay: 5_000,
             resource: vec![(text("service.name"), text("shop"))],
             server_pid: 77,
+            generation: 5,
             ..ExporterPlan::default()
         };
         let message = plan.encode();

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
         Root("become Apache's user"),
         OTEL
     ),
+    on_one_mpm!(spans_of_an_exporter_that_is_killed_are_counted, OTEL),
     on_one_mpm!(keys_of_collectors_are_read_by_the_exporter_alone, Root("write a file for root"), OTEL),
     on_one_mpm!(metrics_are_those_of_the_server, OTEL),
     on_one_mpm!(metrics_are_sent_when_the_server_ends, OTEL),
@@ -355,12 +356,17 @@ fn lines_of_json_name_the_trace(setup: Setup) {
 
 /// The number of spans that were lost for a reason, as reported last.
 fn dropped(collector: &OtlpCollector, reason: &str) -> u64 {
+    reported(collector, "mod_wsgi.spans.dropped", &reason.into())
+}
+
+/// The value of a metric of spans, of the point with a reason, as reported last.
+fn reported(collector: &OtlpCollector, name: &str, reason: &Value) -> u64 {
     let metrics = collector.received().into_iter().filter(|request| request["behaviour"] == "ok");
     let mut metrics = metrics.flat_map(|request| request["metrics"].as_array().cloned().unwrap_or_default());
-    let last = metrics.rfind(|metric| metric["name"] == "mod_wsgi.spans.dropped");
+    let last = metrics.rfind(|metric| metric["name"] == name);
     let points =
         last.map(|metric| metric["points"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
-    let found = points.iter().find(|point| point["attributes"]["reason"] == reason);
+    let found = points.iter().find(|point| point["attributes"]["reason"] == *reason);
     found.and_then(|point| point["value"].as_u64()).unwrap_or(0)
 }
 
@@ -485,6 +491,35 @@ fn the_exporter_has_no_privileges_and_is_replaced_when_it_ends(setup: Setup) {
             let (parent, _) = send(server, "/app/second", &[]);
             collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
             assert!(second.is_alive());
+        });
+    });
+}
+
+fn spans_of_an_exporter_that_is_killed_are_counted(setup: Setup) {
+    const COUNT: u64 = 7;
+    let collector = OtlpCollector::start();
+    exporting(setup, &collector, "interval=200ms").run(|server, cases| {
+        collector.behave("503");
+        let (first, mark) = (exporter(server), server.mark());
+        for _ in 0..COUNT {
+            send(server, "/app/", &[]);
+        }
+        wait_until("a try", || {
+            let spans = |request: &Value| request["spans"].as_array().map_or(0, Vec::len);
+            collector.received().iter().any(|request| spans(request) > 0).then_some(())
+        });
+        signal(first, Signal::SIGKILL);
+        wait_until("its end", || (!first.is_alive()).then_some(()));
+        collector.behave("ok");
+        // What it had not taken is the next one's.
+        let lost = wait_until("all are sent or lost", || {
+            let sent = reported(&collector, "mod_wsgi.spans.sent", &Value::Null);
+            let lost = dropped(&collector, "exporter_ended");
+            (lost > 0 && sent + lost == COUNT).then_some(lost)
+        });
+        cases.check("the log says how many", || {
+            let line = server.wait_log(mark, "WSGI1061: the exporter of OpenTelemetry");
+            assert!(line.contains(&format!("that are lost: {lost}")), "{line}");
         });
     });
 }
