@@ -26,6 +26,8 @@ pub(crate) struct Delivery {
     what: &'static str,
     client: Client,
     stop: Arc<Stop>,
+    /// True if another one takes its place when the generation retires.
+    is_replaced: bool,
     complaint: Complaint,
     /// The time until which the collector has asked not to be sent anything.
     resume: Option<Instant>,
@@ -42,8 +44,19 @@ struct Complaint {
 }
 
 impl Delivery {
-    pub(crate) const fn new(what: &'static str, client: Client, stop: Arc<Stop>) -> Self {
-        Self { what, client, stop, complaint: Complaint { last: None, time: None }, resume: None }
+    /// Creates the way of spans.
+    pub(crate) const fn of_spans(client: Client, stop: Arc<Stop>) -> Self {
+        Self::new("spans", client, stop, false)
+    }
+
+    /// Creates the way of metrics, which another generation reports when this one retires.
+    pub(crate) const fn of_metrics(client: Client, stop: Arc<Stop>) -> Self {
+        Self::new("metrics", client, stop, true)
+    }
+
+    const fn new(what: &'static str, client: Client, stop: Arc<Stop>, is_replaced: bool) -> Self {
+        let complaint = Complaint { last: None, time: None };
+        Self { what, client, stop, is_replaced, complaint, resume: None }
     }
 
     /// Returns the state of the program.
@@ -88,24 +101,32 @@ impl Delivery {
             let pause_now = next_pause(pause, wanted);
             // What comes next is not to be sent before that, either.
             self.resume = wanted.map(|_| Instant::now() + pause_now);
-            if self.stop.has_begun() || Instant::now() + pause_now > end {
+            if self.is_given_up()
+                || self.stop.limit(pause_now) < pause_now
+                || Instant::now() + pause_now > end
+            {
                 return items;
             }
-            self.stop.pause(pause_now);
+            self.stop.pause_before_try(pause_now);
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 
-    /// Waits until the collector wants to be sent something again, or the program is to end.
+    /// Waits until the collector wants to be sent something again, or no time is left.
     pub(crate) fn wait_until_wanted(&mut self) {
         let Some(time) = self.resume.take() else { return };
-        while !self.stop.has_begun() {
-            let left = time.saturating_duration_since(Instant::now());
+        while !self.is_given_up() {
+            let left = self.stop.limit(time.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return;
             }
-            self.stop.pause(left);
+            self.stop.pause_before_try(left);
         }
+    }
+
+    /// Returns whether there are no more tries.
+    fn is_given_up(&self) -> bool {
+        self.stop.is_hurried() || (self.is_replaced && self.stop.is_retired())
     }
 
     fn complain(&mut self, reason: &str) {
@@ -193,7 +214,7 @@ mod tests {
             }
         });
         let collector = Collector { url: url.into_bytes().into(), timeout: 10_000, ..Collector::default() };
-        (Delivery::new("spans", Client::new(&collector, &[]), Arc::default()), thread)
+        (Delivery::of_spans(Client::new(&collector, &[]), Arc::default()), thread)
     }
 
     #[test]
@@ -207,7 +228,7 @@ mod tests {
         let until = delivery.resume.map(|time| time.saturating_duration_since(Instant::now()));
         assert!(until > Some(Duration::from_secs(60)), "{until:?}");
         // The last chance is taken.
-        delivery.stop.begin();
+        delivery.stop.hurry();
         assert_eq!(delivery.deliver(&message, 3, Duration::from_secs(60)), 0);
         assert_eq!(delivery.resume, None);
         thread.join().unwrap();
@@ -218,7 +239,7 @@ mod tests {
         let (mut delivery, thread) =
             delivery(&["", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]);
         // There is no other chance.
-        delivery.stop.begin();
+        delivery.stop.hurry();
         assert_eq!(delivery.deliver(&ExportTraceServiceRequest::default(), 3, Duration::from_secs(60)), 0);
         assert_eq!(delivery.complaint.last, None);
         thread.join().unwrap();

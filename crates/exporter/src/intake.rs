@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -25,6 +26,8 @@ const STRETCH: usize = 1024;
 /// more than all else. The socket has room for those of that time, unless there are tens of thousands
 /// in a second.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The time between two looks whether all is sent, at the end.
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// The intake of spans.
 pub(crate) struct Intake<'a> {
@@ -56,7 +59,7 @@ impl Intake<'_> {
     ///
     /// # Errors
     /// The socket fails.
-    pub(crate) fn run(self) -> io::Result<()> {
+    pub(crate) fn run(&self) -> io::Result<()> {
         let mut buffer = vec![0; LONGEST];
         let mut last = Instant::now();
         let ended = loop {
@@ -81,6 +84,7 @@ impl Intake<'_> {
                 }
             }
             if is_to_end {
+                self.stop.hurry();
                 break Ok(());
             }
             if has_spans {
@@ -106,6 +110,17 @@ impl Intake<'_> {
         }
         let [spans, signals, life] = polled.map(|polled| polled.any().unwrap_or(false));
         Ok([spans, life && !is_retired, signals])
+    }
+
+    /// Waits until these threads have sent what is left, or no time is left for that.
+    pub(crate) fn wait_for(&self, threads: &[JoinHandle<()>]) {
+        let is_running = |thread: &JoinHandle<()>| !thread.is_finished();
+        while threads.iter().any(is_running) && !self.stop.limit(INTERVAL).is_zero() {
+            if self.is_to_end() {
+                self.stop.hurry();
+            }
+            std::thread::sleep(INTERVAL);
+        }
     }
 
     fn is_to_end(&self) -> bool {

@@ -102,12 +102,12 @@ fn run() -> io::Result<()> {
     let resource = resource::of(&plan);
     let mut threads = Vec::new();
     if let Some(collector) = &plan.traces {
-        let delivery = Delivery::new("spans", Client::new(collector, &headers), Arc::clone(&stop));
+        let delivery = Delivery::of_spans(Client::new(collector, &headers), Arc::clone(&stop));
         let work = traces::Traces::new(resource.clone(), Arc::clone(&queue), delivery, Arc::clone(&counts));
         threads.push(spawn("traces", move || work.run())?);
     }
     if let Some(collector) = &plan.metrics {
-        let delivery = Delivery::new("metrics", Client::new(collector, &headers), Arc::clone(&stop));
+        let delivery = Delivery::of_metrics(Client::new(collector, &headers), Arc::clone(&stop));
         let map = || {
             let files = [inherited(LAYOUT)?, inherited(LEDGER)?, inherited(BOARD)?, inherited(TALLIES)?];
             ServerState::map(files.each_ref())
@@ -116,11 +116,9 @@ fn run() -> io::Result<()> {
         let work = metrics::Metrics::new(resource, plan.interval, delivery, state, Arc::clone(&counts));
         threads.push(spawn("metrics", move || work.run())?);
     }
-    Intake { spans, life, signals, queue: &queue, stop: &stop, counts: &counts }.run()?;
-    // What the threads do then has a limit.
-    for thread in threads {
-        stop.wait_for(&thread);
-    }
+    let intake = Intake { spans, life, signals, queue: &queue, stop: &stop, counts: &counts };
+    intake.run()?;
+    intake.wait_for(&threads);
     Ok(())
 }
 

@@ -134,7 +134,7 @@ mod tests {
     fn points_are_not_of_a_time_before_they_began() {
         let file = LongWords::create_for_writers(c"test", WORDS).unwrap();
         let client = Client::new(&Collector::default(), &[]);
-        let delivery = Delivery::new("metrics", client, Arc::default());
+        let delivery = Delivery::of_metrics(client, Arc::default());
         let counts = Arc::new(Counts::map(&file, 0).unwrap());
         let mut metrics = Metrics::new(Resource::default(), 1_000, delivery, None, counts);
         metrics.begin += 3_600_000_000_000;

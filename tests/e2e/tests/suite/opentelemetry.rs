@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(metrics_are_those_of_the_server, OTEL),
     on_one_mpm!(metrics_are_sent_when_the_server_ends, OTEL),
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
+    on_one_mpm!(a_restart_is_no_reason_to_give_spans_up, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
     on_one_mpm!(without_its_program_nothing_is_exported, OTEL),
     on_one_mpm!(without_a_supervisor_nothing_is_exported, OTEL),
@@ -679,6 +680,26 @@ fn exporters_end_with_their_generation(setup: Setup) {
     assert!(server.stop().success());
     instance("/app/last");
     assert!(!second.is_alive());
+}
+
+fn a_restart_is_no_reason_to_give_spans_up(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let mut server = exporting(setup, &collector, "signals=traces").start();
+    let first = exporter(&server);
+    collector.behave("503");
+    let (parent, _) = send(&server, "/app/", &[]);
+    let tries = || {
+        let has_it = |request: &Value| request["spans"][0]["id"] == parts(&parent).1;
+        collector.received().iter().filter(|request| has_it(request)).count()
+    };
+    wait_until("a try", || (tries() > 0).then_some(()));
+    server.graceful();
+    // The last one comes when a server that stops would have given up.
+    wait_until("other tries", || (tries() > 3).then_some(()));
+    collector.behave("ok");
+    collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+    wait_until("the end of the first exporter", || (!first.is_alive()).then_some(()));
+    assert!(server.stop().success());
 }
 
 fn a_server_without_applications_exports(setup: Setup) {
