@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use prost::Message;
 use ureq::http::StatusCode;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 use wsgi_core::codes::OPENTELEMETRY_NOT_SET_UP;
 use wsgi_core::wire::exporter::Collector;
@@ -17,6 +18,7 @@ use wsgi_core::wire::exporter::Collector;
 use crate::headers::is_header;
 use crate::log;
 use crate::proto::{ExportServiceResponse, PartialSuccess, RpcStatus};
+use crate::resolver::NameResolver;
 
 /// The most of an answer that is read.
 const LONGEST_ANSWER: u64 = 64 << 10;
@@ -93,7 +95,7 @@ impl Client {
             headers.push((name, value));
         }
         let agent = tls(collector, &url).map(|tls| {
-            Agent::config_builder()
+            let config = Agent::config_builder()
                 .tls_config(tls)
                 .http_status_as_error(false)
                 .max_redirects(0)
@@ -101,8 +103,8 @@ impl Client {
                 .max_idle_connections(1)
                 // Shorter than any server keeps one: what it has closed meanwhile would be a failure.
                 .max_idle_age(LONGEST_IDLE)
-                .build()
-                .into()
+                .build();
+            Agent::with_parts(config, DefaultConnector::default(), NameResolver::default())
         });
         Self {
             url,

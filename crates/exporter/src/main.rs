@@ -21,6 +21,7 @@ mod metric;
 mod metrics;
 mod proto;
 mod queue;
+mod resolver;
 mod resource;
 mod span;
 mod state;
