@@ -112,16 +112,18 @@ impl Delivery {
         }
     }
 
-    /// Waits until the collector wants to be sent something again, or no time is left.
-    pub(crate) fn wait_until_wanted(&mut self) {
-        let Some(time) = self.resume.take() else { return };
+    /// Waits until the collector wants to be sent something again, or no time is left. Returns whether
+    /// it wants that.
+    pub(crate) fn wait_until_wanted(&mut self) -> bool {
+        let Some(time) = self.resume.take() else { return true };
         while !self.is_given_up() {
             let left = self.stop.limit(time.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                return;
+                break;
             }
             self.stop.pause_before_try(left);
         }
+        time <= Instant::now()
     }
 
     /// Returns whether there are no more tries.

@@ -39,15 +39,16 @@ impl Metrics {
         Self { resource, interval: Duration::from_millis(interval), delivery, state, counts, begin }
     }
 
-    /// Reports metrics until the program ends, once more then; or until the generation retires, and
-    /// another one reports them.
+    /// Reports metrics until the program ends, or the generation retires, and another one reports
+    /// them; once more then. (However often the server is restarted, there is a report each time.)
     pub(crate) fn run(mut self) {
         loop {
             self.delivery.stop().pause(self.interval);
             // Before the values are read.
-            self.delivery.wait_until_wanted();
-            let is_last = self.delivery.stop().has_begun();
-            if self.delivery.stop().is_retired() {
+            let is_wanted = self.delivery.wait_until_wanted();
+            let is_retired = self.delivery.stop().is_retired();
+            let is_last = is_retired || self.delivery.stop().has_begun();
+            if is_retired && !is_wanted {
                 return;
             }
             let (request, points) = self.request();

@@ -7,6 +7,8 @@ use e2e::Needs::{Daemon, Ours, Root};
 use e2e::{Mode, OtlpCollector, Process, Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use status::Snapshot;
+use status::snapshot::Group;
 
 const OTEL: e2e::Needs = Ours("OpenTelemetry");
 
@@ -28,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(keys_of_collectors_are_read_by_the_exporter_alone, Root("write a file for root"), OTEL),
     on_one_mpm!(metrics_are_those_of_the_server, OTEL),
     on_one_mpm!(metrics_are_sent_when_the_server_ends, OTEL),
+    on_one_mpm!(metrics_are_sent_when_another_generation_comes, OTEL),
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
     on_one_mpm!(a_restart_is_no_reason_to_give_spans_up, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
@@ -595,7 +598,12 @@ fn metrics_are_those_of_the_server(setup: Setup) {
                 points.iter().filter(is_it).filter_map(|point| point["count"].as_u64()).sum()
             };
             let metric = collector.wait_metric("http.server.request.duration", |metric| {
-                let sent = [("GET", 200, "http"), ("GET", 404, "http"), ("GET", 500, "http"), ("POST", 200, "https")];
+                let sent = [
+                    ("GET", 200, "http"),
+                    ("GET", 404, "http"),
+                    ("GET", 500, "http"),
+                    ("POST", 200, "https"),
+                ];
                 sent.map(|(method, status, scheme)| counts(metric, method, status, scheme)) == [2, 1, 2, 1]
             });
             assert_eq!(
@@ -660,6 +668,27 @@ fn metrics_are_sent_when_the_server_ends(setup: Setup) {
         assert_eq!(collector.received().len(), 1, "graceful: {is_graceful}");
         assert!(!server.log_tail().contains("WSGI106"), "{}", server.log_tail());
     }
+}
+
+fn metrics_are_sent_when_another_generation_comes(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let setup = exporting(setup, &collector, "signals=metrics interval=1h");
+    setup.conf("<Location \"/-/status\">\nSetHandler wsgi-status\n</Location>").run(|server, cases| {
+        cases.check("however soon that is", || {
+            for count in 1..=2 {
+                exporter(server);
+                assert_eq!(server.get("/app/").status, 200);
+                wait_until("it is counted", || {
+                    let status = server.get("/-/status?format=json").text();
+                    let status: Snapshot = serde_json::from_str(&status).expect("JSON");
+                    (status.groups.iter().map(Group::ended).sum::<u64>() == count).then_some(())
+                });
+                server.graceful();
+                let is_it = |metric: &Value| metric["points"][0]["count"] == count;
+                collector.wait_metric("http.server.request.duration", is_it);
+            }
+        });
+    });
 }
 
 fn exporters_end_with_their_generation(setup: Setup) {
