@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the time in seconds since the epoch.
 pub(crate) fn now() -> f64 {
-    since_epoch(SystemTime::now())
+    os::clock::nanoseconds() as f64 / 1e9
 }
 
 /// Returns `time` in seconds since the epoch.

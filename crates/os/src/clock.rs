@@ -67,11 +67,10 @@ fn zone(seconds: libc::c_long) -> String {
 /// Returns the time in microseconds since the Unix epoch, as APR counts it.
 #[must_use]
 pub fn microseconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    (nanoseconds() / 1000).cast_signed()
 }
 
-/// Returns the time in nanoseconds since the Unix epoch. (Cheaper than [`microseconds`].)
+/// Returns the time in nanoseconds since the Unix epoch.
 #[must_use]
 #[inline]
 pub fn nanoseconds() -> u64 {
