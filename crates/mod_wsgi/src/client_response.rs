@@ -15,6 +15,9 @@ use crate::request_body::RequestBody;
 use crate::validated::{FilePart, Head};
 
 /// The response to a request.
+///
+/// Its functions that send have the entry write from then on. Whoever calls them ends that
+/// ([`Entry::end_writing`]) when something else follows than more of the response, or its end.
 pub(crate) struct ClientResponse<'r> {
     request: &'r Request,
     output: Output<'r>,
@@ -146,20 +149,6 @@ impl<'r> ClientResponse<'r> {
         body: &mut RequestBody<'_>,
     ) -> Result<(), ResponseFailed> {
         self.entry.begin_writing();
-        let written = self.write_block(block, how, body);
-        // What follows the last block is the end of the response, see `finish`.
-        if how & write::LAST == 0 {
-            self.entry.end_writing();
-        }
-        written
-    }
-
-    fn write_block(
-        &mut self,
-        block: &[u8],
-        how: u32,
-        body: &mut RequestBody<'_>,
-    ) -> Result<(), ResponseFailed> {
         self.begin()?;
         let is_empty = block.is_empty();
         let block = self.take_allowed(block);
@@ -236,12 +225,6 @@ impl<'r> ClientResponse<'r> {
         body: &mut RequestBody<'_>,
     ) -> Result<(), ResponseFailed> {
         self.entry.begin_writing();
-        let sent = self.send_parts(file, body);
-        self.entry.end_writing();
-        sent
-    }
-
-    fn send_parts(&mut self, file: &FilePart<'_>, body: &mut RequestBody<'_>) -> Result<(), ResponseFailed> {
         self.begin()?;
         let length = self.allowance.take(file.length());
         if length == 0 {
@@ -316,9 +299,7 @@ impl<'r> ClientResponse<'r> {
         self.entry.begin_writing();
         body.make_way();
         self.held_back = 0;
-        let flushed = self.output.flush();
-        self.entry.end_writing();
-        Ok(flushed?)
+        Ok(self.output.flush()?)
     }
 
     /// Returns whether the head has been given to Apache.

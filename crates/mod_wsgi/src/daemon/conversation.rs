@@ -140,7 +140,9 @@ pub(super) struct Conversation<'a, 'r> {
     unflushed: u64,
     /// The number of bytes read of a response that a filter has replaced.
     discarded: u64,
-    last_received: Instant,
+    /// The time since which the process has neither sent nor taken anything, once a wait for it was in
+    /// vain. (Most waits are not: the clock is not read for them.)
+    silent_since: Option<Instant>,
     /// The timeout of the client's connection, while the response is sent.
     client_timeout: Option<ClientTimeout<'r>>,
 }
@@ -194,7 +196,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_client_gone: false,
             unflushed: 0,
             discarded: 0,
-            last_received: Instant::now(),
+            silent_since: None,
             client_timeout: None,
         }
     }
@@ -233,6 +235,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     return Ok(step);
                 }
             }
+            self.entry.end_writing();
             if self.unflushed > 0 {
                 self.flush_if_idle()?;
             }
@@ -412,7 +415,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     fn flush(&mut self) -> Result<(), ConversationError> {
         self.unflushed = 0;
-        self.response.flush(self.input).map_err(|ResponseFailed| ConversationError::ClientGone)
+        let flushed = self.response.flush(self.input);
+        self.entry.end_writing();
+        flushed.map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
     /// Waits for more data, and reads it.
@@ -429,7 +434,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     if self.files.len() > descriptors::MAX_DESCRIPTORS {
                         return Err(ConversationError::Malformed);
                     }
-                    self.last_received = Instant::now();
+                    self.silent_since = None;
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -448,11 +453,13 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// Checks whether the client is still there, and whether the process has done something for as
-    /// long as it may take.
+    /// Checks, after a tick in which the process has done nothing, whether the client is still there,
+    /// and whether that has lasted for longer than it may.
     fn check_patience(&mut self) -> Result<(), ConversationError> {
         self.check_client()?;
-        if self.last_received.elapsed() >= self.target.socket_timeout(self.request) {
+        let now = Instant::now();
+        let since = *self.silent_since.get_or_insert_with(|| now.checked_sub(TICK).unwrap_or(now));
+        if now.saturating_duration_since(since) >= self.target.socket_timeout(self.request) {
             return Err(ConversationError::TimedOut);
         }
         Ok(())

@@ -46,7 +46,7 @@ pub(crate) fn serve<'r>(
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
     let entry = input.entry();
-    let mut dispatch = Dispatch::new(target, request, None, Some(entry));
+    let mut dispatch = Dispatch::new(target, request, description.facts.queue_ticks, Some(entry));
     let mut message = Vec::new();
     loop {
         let mut connection = match dispatch.connect() {
@@ -149,8 +149,10 @@ pub(super) struct Dispatch<'a> {
     /// The entry of the request; `None` for a question.
     entry: Option<&'a Entry<'a>>,
     options: ConnectionOptions,
-    /// The time at which the search ends, and the option that says so.
-    deadline: (Instant, &'static str),
+    /// The time at which the search has begun, in ticks.
+    begun: u32,
+    /// The deadline of a question.
+    deadline: Option<Instant>,
     /// The time slept between attempts.
     slept: Duration,
     /// The number of attempts to reach a process.
@@ -164,17 +166,13 @@ pub(super) struct Dispatch<'a> {
 }
 
 impl<'a> Dispatch<'a> {
-    /// Returns a search that ends as `connect-timeout` says, or earlier at the deadline of a question.
+    /// Returns a search that has begun at these ticks, and ends as `connect-timeout` says.
     pub(super) fn new(
         target: &'a Target<'a>,
         request: &'a Request,
-        deadline: Option<Instant>,
+        begun: u32,
         entry: Option<&'a Entry<'a>>,
     ) -> Self {
-        let timeout = Duration::from_millis(target.group.transport.connect_timeout);
-        let connect = (Instant::now() + timeout, "connect-timeout");
-        let own = deadline.map(|deadline| (deadline, "its timeout"));
-        let deadline = own.filter(|own| own.0 < connect.0).unwrap_or(connect);
         let (transport, size) = (&target.group.transport, |size: u64| usize::try_from(size).ok());
         let options = ConnectionOptions {
             receive: TICK,
@@ -186,13 +184,29 @@ impl<'a> Dispatch<'a> {
             request,
             entry,
             options,
-            deadline,
+            begun,
+            deadline: None,
             slept: Duration::ZERO,
             connects: 0,
             moves: 0,
             unread: 0,
             avoided: None,
         }
+    }
+
+    /// Returns the search with the deadline of a question, at which it ends if that is earlier.
+    pub(super) fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Returns the time at which the search ends, and the option that says so. (Only a search that has
+    /// to wait needs it.)
+    fn end(&self, now: Instant) -> (Instant, &'static str) {
+        let timeout = Duration::from_millis(self.target.group.transport.connect_timeout);
+        let spent = Duration::from_millis(os::clock::ticks().wrapping_sub(self.begun).into());
+        let connect = (now + timeout.saturating_sub(spent), "connect-timeout");
+        let own = self.deadline.map(|deadline| (deadline, "its timeout"));
+        own.filter(|own| own.0 < connect.0).unwrap_or(connect)
     }
 
     /// Sets the parts of the message of a request, or of a question, that are of one attempt: the
@@ -347,8 +361,9 @@ impl<'a> Dispatch<'a> {
     /// # Errors
     /// The time is over, or the client is gone: the status to respond with.
     fn sleep(&mut self, reason: &str) -> Result<(), Status> {
-        let (deadline, option) = self.deadline;
-        if Instant::now() >= deadline {
+        let now = Instant::now();
+        let (deadline, option) = self.end(now);
+        if now >= deadline {
             let group = String::from_utf8_lossy(&self.target.group.name);
             let text = format_args!(
                 "no process of the group '{group}' has taken the request within {option}: {reason}"
@@ -357,7 +372,7 @@ impl<'a> Dispatch<'a> {
             return Err(self.respond_with_error(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
-        let end = (Instant::now() + Duration::from_millis(long)).min(deadline);
+        let end = (now + Duration::from_millis(long)).min(deadline);
         while Instant::now() < end {
             std::thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
             if self.request.connection().is_hung_up() {

@@ -30,7 +30,7 @@ pub(crate) fn ask(target: &Target<'_>, request: &Request, mut question: Question
     let deadline = Instant::now() + Duration::from_millis(question.time_limit.into());
     question.facts.queue_start = os::clock::microseconds();
     question.facts.queue_ticks = os::clock::ticks();
-    let mut dispatch = Dispatch::new(target, request, Some(deadline), None);
+    let mut dispatch = Dispatch::new(target, request, question.facts.queue_ticks, None).until(deadline);
     let mut message = Vec::new();
     loop {
         let mut connection = match dispatch.connect() {

@@ -131,12 +131,19 @@ impl Serve for EmbeddedExchange<'_> {
         if how & bridge::write::LAST != 0 {
             self.body.disclaim();
         }
-        Ok(self.response.write(block, how, &mut self.body)?)
+        let written = self.response.write(block, how, &mut self.body);
+        // What follows the last block is the end of the response.
+        if how & bridge::write::LAST == 0 {
+            self.body.entry().end_writing();
+        }
+        Ok(written?)
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         let file = validated::file(self.request, file, offset, length)?;
-        Ok(self.response.send_file(&file, &mut self.body)?)
+        let sent = self.response.send_file(&file, &mut self.body);
+        self.body.entry().end_writing();
+        Ok(sent?)
     }
 
     fn log(&mut self, level: c_int, line: &[u8]) {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::task::Poll;
-use std::time::Instant;
 
 use httpd::Status;
 use os::descriptors::{self, Wait};
@@ -103,7 +102,7 @@ impl Conversation<'_, '_> {
                     self.unsent.start += count;
                     // It goes with the first byte.
                     self.sends_file = false;
-                    self.last_received = Instant::now();
+                    self.silent_since = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match descriptors::readiness(&self.connection.socket, TICK) {
