@@ -160,8 +160,9 @@ impl Class {
     pub fn from_name(name: &[u8]) -> Self {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         match name.len() {
-            12 if is(b"content-type") => Self::ContentType,
-            14 if is(b"content-length") => Self::ContentLength,
+            // Most responses have both, and most write them so, which is compared faster.
+            12 if name == b"Content-Type" || is(b"content-type") => Self::ContentType,
+            14 if name == b"Content-Length" || is(b"content-length") => Self::ContentLength,
             16 if is(b"www-authenticate") => Self::Challenge,
             10 if is(b"set-cookie") => Self::Cookie,
             8 if is(b"location") => Self::Single,
