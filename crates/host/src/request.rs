@@ -84,11 +84,11 @@ pub(crate) fn run(
     lease: &Arc<Lease>,
     runner: Option<&'static dyn Runner>,
 ) -> (Outcome, Times) {
-    let begin = Instant::now();
-    let recording = metrics::begin(begin, request);
+    let begin = os::clock::monotonic();
+    let recording = metrics::begin(request);
     let recording = recording.as_ref();
     let (result, times) = interpreter.attach(|py, state, thread| {
-        let lock_wait = begin.elapsed();
+        let lock_wait = Duration::from_nanos(os::clock::monotonic().saturating_sub(begin));
         let times = Cell::new(Times { lock_wait: Times::number(lock_wait), ..times_before(&request.facts) });
         let _entered = Entered::new(py, runner, interpreter);
         let _watched = stuck::watch(interpreter, &request.facts);

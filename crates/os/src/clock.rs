@@ -80,6 +80,17 @@ pub fn nanoseconds() -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+/// Returns the nanoseconds of a clock that nobody sets: for the time between two readings, which takes
+/// fewer steps than with `Instant`s.
+#[must_use]
+#[inline]
+pub fn monotonic() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for the answer; every system has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
 /// Returns the milliseconds of a clock that nobody sets. All processes see the same; after seven
 /// weeks it begins again.
 #[must_use]

@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Instant;
 
 use bridge::{Level, Lists, Settings};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
@@ -294,7 +293,7 @@ fn create(
         wake: event()?,
         released: event()?,
         end: event()?,
-        started: Instant::now(),
+        started: os::clock::monotonic(),
     };
     daemon.ready.add(&daemon.released, workers::released())?;
     Ok(set_up(daemon))

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bridge::Level;
 use nix::sys::epoll::Epoll;
@@ -69,7 +69,8 @@ pub(super) struct Daemon {
     /// See [`RELEASED`] and [`END`].
     pub(super) released: EventFd,
     pub(super) end: EventFd,
-    pub(super) started: Instant,
+    /// The time of its start, in nanoseconds of the clock that nobody sets.
+    pub(super) started: u64,
 }
 
 /// A message of another thread for the event thread.
@@ -123,7 +124,7 @@ impl Daemon {
     /// Milliseconds since the start, never 0.
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        os::clock::monotonic().saturating_sub(self.started) / 1_000_000 + 1
     }
 
     /// Sends a message to the event thread.

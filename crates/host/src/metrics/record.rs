@@ -182,13 +182,14 @@ pub(crate) struct Recording<'a> {
 
 /// Begins to record a request. Returns `None` if metrics are not recorded.
 #[inline]
-pub(crate) fn begin<'a>(now: Instant, request: &'a Request<'a>) -> Option<Recording<'a>> {
-    RECORDING.load(Ordering::Relaxed).then(|| Recording::new(now, request))
+pub(crate) fn begin<'a>(request: &'a Request<'a>) -> Option<Recording<'a>> {
+    RECORDING.load(Ordering::Relaxed).then(|| Recording::new(request))
 }
 
 impl<'a> Recording<'a> {
     #[cold]
-    fn new(now: Instant, request: &'a Request<'a>) -> Self {
+    fn new(request: &'a Request<'a>) -> Self {
+        let now = Instant::now();
         let record = own_record();
         let begun = record.clock.begin(now);
         record.application_start.store(0, Ordering::Relaxed);
