@@ -118,6 +118,26 @@ impl Process {
         pairs.collect()
     }
 
+    /// Returns whether a signal has been sent to it that it has not taken yet.
+    #[must_use]
+    pub fn has_pending(self, signal: Signal) -> bool {
+        let bit = 1_u64 << (signal as i32 - 1);
+        let masks = ["SigPnd", "ShdPnd"].map(|name| u64::from_str_radix(&self.status(name), 16));
+        masks.into_iter().flatten().any(|mask| mask & bit != 0)
+    }
+
+    /// Returns the TCP sockets on which it listens, as [`descriptors`](Self::descriptors) names
+    /// them.
+    #[must_use]
+    pub fn listening_sockets(self) -> Vec<PathBuf> {
+        let tables = ["net/tcp", "net/tcp6"].map(|table| self.read(table)).concat();
+        let rows = tables.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // State and inode.
+        let listening = rows.filter(|row| row.get(3) == Some(&"0A")).filter_map(|row| row.get(9).copied());
+        let names: Vec<_> = listening.map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
+        self.descriptors().into_iter().map(|(_, target)| target).filter(|path| names.contains(path)).collect()
+    }
+
     /// A file of it below `/proc`; empty if there is none.
     #[must_use]
     pub fn read(self, name: &str) -> String {

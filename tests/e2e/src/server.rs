@@ -166,9 +166,20 @@ impl Server {
         Connection::open(self.address())
     }
 
-    /// Restarts gracefully and waits until the new configuration is in force.
+    /// Restarts gracefully and waits until the new configuration is in force: until none of the
+    /// children of before takes connections any more, which they may do for a moment.
+    ///
+    /// # Panics
+    /// One of them does not stop.
     pub fn graceful(&self) {
+        let listening = Process(self.pid()).listening_sockets();
+        let old: Vec<_> = self.children().into_iter().map(Process).collect();
         self.reload(Signal::SIGUSR1);
+        let listens = |child: &Process| {
+            let mut descriptors = child.descriptors().into_iter();
+            descriptors.any(|(_, target)| listening.contains(&target))
+        };
+        wait_until("the old children listen no more", || (!old.iter().any(listens)).then_some(()));
     }
 
     /// Restarts at once and waits until the new configuration is in force.
