@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, wait_until};
 
 /// The way in which the body of a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +236,24 @@ impl Connection {
         let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         let set = nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &now);
         assert!(set.is_ok(), "cannot have the connection reset: {set:?}");
+    }
+
+    /// Waits until the server has read all that was sent.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn wait_until_read(&self) {
+        let ports = [self.stream.peer_addr(), self.stream.local_addr()];
+        let ports = ports.map(|address| format!(":{:04X}", address.map_or(0, |address| address.port())));
+        wait_until("the server has read the request", || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            // Addresses of the server and the client, state, and what waits to be sent and read.
+            let mut rows = rows.filter(|row| row.len() > 4);
+            let row = rows.find(|row| row[1].ends_with(&ports[0]) && row[2].ends_with(&ports[1]))?;
+            row[4].ends_with(":00000000").then_some(())
+        });
     }
 
     /// Reads one response to a request with that method.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -166,14 +167,15 @@ impl Process {
     }
 }
 
-/// Sends a signal.
+/// Sends a signal. A process that has ended, as those may that were listed before, needs none.
 ///
 /// # Panics
 /// It cannot be sent.
 #[track_caller]
 pub fn signal(process: Process, signal: Signal) {
     let sent = i32::try_from(process.0).map(|pid| nix::sys::signal::kill(Pid::from_raw(pid), signal));
-    assert!(matches!(sent, Ok(Ok(()))), "cannot send {signal} to {process:?}: {sent:?}");
+    let is_done = matches!(sent, Ok(Ok(()) | Err(Errno::ESRCH)));
+    assert!(is_done, "cannot send {signal} to {process:?}: {sent:?}");
 }
 
 /// Processes that can be told from others which have their ids later.

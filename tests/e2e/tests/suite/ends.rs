@@ -63,6 +63,7 @@ fn a_half_closed_connection_gets_its_answer(setup: Setup) {
                 // By the time that one who has really gone is noticed, the others have been looked
                 // at, too.
                 let third = start_request(server, "/fine?reset");
+                third.wait_until_read();
                 thread::sleep(std::time::Duration::from_millis(300));
                 third.reset();
                 if !server.target().is_reference() {
@@ -141,7 +142,7 @@ fn a_generator_that_has_nothing_to_say_is_closed_when_its_stream_is_reset(setup:
         cases.ours_only("HTTP/2", "it runs to its end for nobody", || {
             let mark = server.mark();
             let url = format!("http://127.0.0.1:{}/yields_nothing?begun-h2", server.port());
-            let output = curl(["--http2-prior-knowledge", "--max-time", "1", url.as_str()]);
+            let output = curl(["--http2-prior-knowledge", "--max-time", "3", url.as_str()]);
             assert!(!output.status.success());
             server.wait_log(mark, "closed begun-h2");
         });

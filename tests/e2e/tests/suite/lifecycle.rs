@@ -4,6 +4,7 @@ use std::fs;
 
 use e2e::Needs::{Embedded, OnlyMpms, Ours};
 use e2e::{LogMark, Mode, Mpm, Process, Setup, Test, on_each_mpm, on_one_mpm, sanitized, wait_until};
+use nix::sys::signal::Signal;
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(restarts_replace_the_children),
@@ -157,9 +158,11 @@ fn a_prefork_child_ends_after_its_request(setup: Setup) {
             let mut connection = server.connect();
             connection.send(&server.request("GET", "/?never").keep_alive());
             server.wait_log(mark, "waits for never");
+            let child = Process(pid.parse().expect("a process id"));
             for _ in 0..2 {
                 end(&pid);
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                // Two that wait would be one.
+                wait_until("it has been taken", || (!child.has_pending(Signal::SIGTERM)).then_some(()));
             }
             assert!(connection.rest().is_ok_and(|rest| rest.is_empty()), "it is closed");
             assert!(!server.log_since(mark).contains("is told"));

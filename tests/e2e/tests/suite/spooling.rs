@@ -237,14 +237,16 @@ fn a_request_that_is_passed_on_keeps_its_body(setup: Setup) {
         let _ = server.get("/called");
         for length in [50_000, 200_000] {
             cases.check(&length.to_string(), || {
-                let mark = server.mark();
-                server.write("apps/app.wsgi", format!("{APP}\n# {length}\n"));
-                let response = server.request("POST", "/facts").body(body(length)).send();
-                assert_eq!(response.value("length"), Some(length.to_string()));
-                assert_eq!(response.value("same").as_deref(), Some("True"));
-                if server.mode() == Mode::Daemon {
-                    server.wait_log(mark, "is being replaced: attempt 2");
-                }
+                // If the successor takes longer than a request waits for it, the old one answers.
+                let is_passed_on = (0..5).any(|round| {
+                    let mark = server.mark();
+                    server.write("apps/app.wsgi", format!("{APP}\n# {length} {round}\n"));
+                    let response = server.request("POST", "/facts").body(body(length)).send();
+                    assert_eq!(response.value("length"), Some(length.to_string()));
+                    assert_eq!(response.value("same").as_deref(), Some("True"));
+                    server.log_since(mark).contains("is being replaced: attempt 2")
+                });
+                assert_eq!(is_passed_on, server.mode() == Mode::Daemon);
             });
         }
     });

@@ -156,7 +156,7 @@ fn start_held(server: &Server, path: &str, gate: &Path, agent: &str) -> Connecti
 fn slow_requests_are_reported_while_they_run_and_after(setup: Setup) {
     let collector = Collector::bind();
     let setup = reporting(setup.conf("WSGIScriptAlias /app @ROOT@/apps/app.wsgi"), &collector);
-    let setup = setup.conf("WSGISlowRequests 0.3\nWSGITelemetryOptions CaptureUserAgent");
+    let setup = setup.conf("WSGISlowRequests 2\nWSGITelemetryOptions CaptureUserAgent");
     setup.run(|server, cases| {
         let of_state = |report: &Report, state: f64| report.kind == SLOW && report.number(200) == state;
         let (gate, agent) = (server.path("gate"), "x".repeat(600));
@@ -171,7 +171,7 @@ fn slow_requests_are_reported_while_they_run_and_after(setup: Setup) {
             assert!(!id.is_empty() && active.pid == pid, "{active:?}");
             assert_eq!((active.text(217), active.number(240)), (format!("{}...", "x".repeat(508)), 0.0));
             assert_eq!((active.number(260), active.number(261), active.number(232)), (1.0, 0.0, 0.0));
-            assert!(active.number(202) >= 0.3 && active.number(223) > 0.2, "{active:?}");
+            assert!(active.number(202) >= 2.0 && active.number(223) > 1.0, "{active:?}");
             assert!(active.number(203) >= 1.0 && server.children().contains(&(active.number(205) as u32)));
         });
         cases.check("and in the next sample", || {

@@ -165,20 +165,21 @@ fn scripts_run_in_a_process_group(setup: Setup) {
         });
 }
 
-/// A successor of the process has the new version. While none can load it, nobody is let in: it may
-/// be there to keep somebody out.
+/// A successor of the process has the new version: the next request gets it, or a later one if that
+/// takes longer than requests wait. While none can load it, nobody is let in: it may be there to keep
+/// somebody out.
 fn check_changes(server: &Server, cases: &mut Cases<'_>) {
     let script =
         |users: &str| format!("def check_password(environ, user, password):\n    return user in {users}\n");
     let ask = |name| server.request("GET", "/named/page").host("guard").user(name, "x").send().status;
     cases.check("a changed script", || {
         server.write("apps/user.wsgi", script("['new']"));
-        assert_eq!([ask("new"), ask("true")], [200, 401]);
+        wait_until("it", || ([ask("new"), ask("true")] == [200, 401]).then_some(()));
     });
     cases.check("a script that has become invalid", || {
         let mark = server.mark();
         server.write("apps/user.wsgi", "def check_password(:\n");
-        assert_eq!([ask("new"), ask("true")], [500, 500]);
+        wait_until("refusals", || ([ask("new"), ask("true")] == [500, 500]).then_some(()));
         server.wait_log(mark, "SyntaxError");
         server.wait_log(mark, "WSGI1033");
         let other = server.get("/access/page?true").status;
@@ -186,7 +187,7 @@ fn check_changes(server: &Server, cases: &mut Cases<'_>) {
     });
     cases.check("a script that is valid again", || {
         server.write("apps/user.wsgi", script("['newest']"));
-        assert_eq!([ask("newest"), ask("new")], [200, 401]);
+        wait_until("it", || ([ask("newest"), ask("new")] == [200, 401]).then_some(()));
     });
 }
 
@@ -264,6 +265,10 @@ fn a_script_that_hangs_is_given_up(setup: Setup) {
         .file("apps/choose.wsgi", CHOOSES)
         .conf(&user_section("/other", "process-group=other timeout=1"))
         .run(|server, cases| {
+            // The start of a process may take longer than a question may.
+            for url in ["/user", "/other"] {
+                wait_until("an answer", || (user(server, url, "true").status == 200).then_some(()));
+            }
             cases.check("one that can be interrupted", || {
                 expect_logged(server, 500, "WSGI1030", || user(server, "/user", "spins"));
                 let mark = server.mark();

@@ -8,6 +8,7 @@ use e2e::{Ending, LogMark, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, s
 
 use super::{
     APP, finish, open_gate, serving, serving_process, start_held_request, wait_for_successor, wait_log_any,
+    wait_until_all_serve,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -164,7 +165,8 @@ fn a_process_that_never_starts_does_not_keep_the_machine_busy(setup: Setup) {
                 wait_until("a 503", || (server.get("/").status == 503).then_some(()));
                 let begin = Instant::now();
                 assert_eq!(server.get("/").status, 503);
-                assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+                // Well before connect-timeout.
+                assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
             });
             cases.check("the pauses become longer", || {
                 let started = |text: &str| text.matches("has died before it was ready").count();
@@ -190,15 +192,14 @@ fn an_application_without_descriptors_harms_only_its_process(setup: Setup) {
             let before = serving_process(server);
             let request = super::start_request(server, "/descriptors?taken");
             server.wait_log(mark, "all descriptors are taken");
-            // Connections that exist are served; a new one may have to wait.
+            // Connections that exist are served; a new one has to wait.
             let waiting = super::start_request(server, "/pid");
-            std::thread::sleep(Duration::from_millis(200));
+            let log = server.wait_log(mark, "WSGI0016");
+            assert!(log.contains("'e2e'") && log.contains("ulimit -n"), "{log}");
             open_gate(server, "taken");
             assert_eq!(finish(request).expect(200), "took them");
             assert_eq!(finish(waiting).expect(200), before.0.to_string());
             assert_eq!(serving_process(server), before);
-            let log = server.wait_log(mark, "WSGI0016");
-            assert!(log.contains("'e2e'") && log.contains("ulimit -n"), "{log}");
         });
         cases.ours_only("all descriptors are closed", "requests to its process fail for a while", || {
             if sanitized("it would report that a debug build aborts") {
@@ -289,6 +290,7 @@ fn a_crash_costs_only_the_requests_that_ran(setup: Setup) {
         server.expect_crashes();
         let reason = "processes take what they get hold of: one may have both";
         cases.ours_only("requests of the other process", reason, || {
+            wait_until_all_serve(server, 2);
             // Both processes have one; the least busy one gets the next.
             let first = start_held_request(server, "one");
             let second = start_held_request(server, "two");
@@ -330,6 +332,7 @@ fn an_import_that_ends_its_process_does_not_keep_the_machine_busy(setup: Setup) 
     // The first alias that matches counts.
     let setup = setup.group("").file("apps/other.wsgi", APP).conf(other).conf(import);
     setup.app("/", "ends.wsgi", ENDS_ITSELF).run(|server, cases| {
+        let begin = Instant::now();
         let log =
             server.wait_log(LogMark::default(), "processes of this slot end as soon as they are started");
         cases.check("the log says what it looks like", || {
@@ -343,8 +346,9 @@ fn an_import_that_ends_its_process_does_not_keep_the_machine_busy(setup: Setup) 
         cases.check("there are few starts", || {
             std::thread::sleep(Duration::from_secs(3));
             let log = server.log_since(LogMark::default());
-            let starts = log.matches(" is started, as uid").count();
-            assert!((8..=14).contains(&starts), "{starts}");
+            // One of the other group, eight at once, then one a second.
+            let starts = log.matches(" is started, as uid").count() as u64;
+            assert!((8..=11 + begin.elapsed().as_secs()).contains(&starts), "{starts}");
         });
     });
 }

@@ -33,11 +33,9 @@ fn a_killed_daemon_process_is_replaced(setup: Setup) {
         cases.check("at once", || {
             let (mark, old) = (server.mark(), serving_process(server));
             let running = start_held_request(server, "lost");
-            let killed = Instant::now();
             signal(old, Signal::SIGKILL);
             assert_eq!(finish(running).status, 502);
             let _ = wait_for_successor(server, old);
-            assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
             server.wait_log(mark, "e2e");
             open_gate(server, "lost");
         });

@@ -43,15 +43,9 @@ fn serving_shop(setup: Setup, options: &str) -> Setup {
     serving(setup.app("/shop", "shop.wsgi", SHOP), options)
 }
 
-/// Asks until the shop is open; how often it was not, and how long that took.
-fn wait_until_open(server: &Server) -> (u32, Duration) {
-    let (begin, mut refused) = (Instant::now(), 0);
-    wait_until("the shop", || {
-        let response = server.get("/shop");
-        refused += u32::from(response.status != 200);
-        (response.status == 200).then_some(())
-    });
-    (refused, begin.elapsed())
+/// Asks until the shop is open.
+fn wait_until_open(server: &Server) {
+    wait_until("the shop", || (server.get("/shop").status == 200).then_some(()));
 }
 
 fn a_failed_import_is_retried_by_a_new_process(setup: Setup) {
@@ -65,12 +59,14 @@ fn a_failed_import_is_retried_by_a_new_process(setup: Setup) {
                 let later = server.mark();
                 let begin = Instant::now();
                 assert_eq!(server.get("/shop").status, 500);
-                assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
-                let log = server.wait_log(later, CAUSE);
-                assert!(!log.contains("Traceback") || log.contains("is started"), "{log}");
+                // It waits no longer than two seconds for another process.
+                assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
+                server.wait_log(later, CAUSE);
             }
             let log = server.log_since(mark);
             assert!(!log.contains("reentrant"), "{log}");
+            let (tries, starts) = (log.matches("Traceback").count(), log.matches("is started").count());
+            assert!(tries <= 1 + starts, "each process tries it once: {log}");
         });
         cases.ours_only("and then it works, without a touch", reason, || {
             assert_eq!(serving_process(server), old, "nobody is to take the place of what works");
@@ -92,9 +88,11 @@ fn a_touch_retries_a_failed_import_at_once(setup: Setup) {
             });
             server.write("htdocs/database", "");
             server.write("apps/shop.wsgi", SHOP.replace("@ROOT@", &server.root().to_string_lossy()));
-            let (refused, _) = wait_until_open(server);
-            // The new process may need longer than a request waits for it.
-            assert!(refused <= 1, "{refused}");
+            let begin = Instant::now();
+            let is_open = server.get("/shop").status == 200;
+            // The new process may need longer than a request waits for it, which is two seconds.
+            assert!(is_open || begin.elapsed() > Duration::from_millis(1900), "{:?}", begin.elapsed());
+            wait_until_open(server);
         });
     });
 }

@@ -203,7 +203,7 @@ const MOST_DESCRIPTORS: usize = 32;
 fn a_lying_process_does_not_harm_the_server(setup: Setup) {
     let (_directory, program) = program_that_others_may_run();
     setup
-        .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
+        .group(&format!("python={} connect-timeout=3 socket-timeout=3", program.display()))
         .app("/", "app.wsgi", "")
         .children(1)
         .threads(8)
@@ -299,10 +299,10 @@ const ANSWERS: &[(&str, u16, &str)] = &[
 fn a_lying_process_opens_no_door(setup: Setup) {
     let (_directory, program) = program_that_others_may_run();
     setup
-        .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
+        .group(&format!("python={} connect-timeout=3 socket-timeout=3", program.display()))
         .file("htdocs/page", "the page")
         .children(1)
-        .conf("<Location /page>\nWSGIAccessScript /script process-group=@GROUP@ timeout=2\n</Location>")
+        .conf("<Location /page>\nWSGIAccessScript /script process-group=@GROUP@ timeout=5\n</Location>")
         .run(|server, cases| {
             // Its first requests may come before it takes any.
             wait_until("an answer", || (server.get("/page?yes").status == 200).then_some(()));

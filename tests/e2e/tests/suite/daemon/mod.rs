@@ -26,6 +26,7 @@ mod supervision;
 mod tallies;
 mod timers;
 
+use std::collections::BTreeSet;
 use std::thread::{self, JoinHandle};
 
 use e2e::{LogMark, Process, Response, Server, Setup, Test, wait_until};
@@ -100,6 +101,23 @@ fn finish(request: JoinHandle<Response>) -> Response {
 fn serving_process(server: &Server) -> Process {
     let text = server.get("/pid").expect(200);
     Process(text.parse().unwrap_or_else(|_| panic!("no process id: {text}")))
+}
+
+/// Waits until a process serves. What is sent before has to wait for its start, which some limits
+/// do not allow.
+#[track_caller]
+fn wait_until_serving(server: &Server) {
+    wait_until("a process that serves", || (server.get("/pid").status == 200).then_some(()));
+}
+
+/// Waits until so many processes serve: one that is not ready yet takes no part.
+#[track_caller]
+fn wait_until_all_serve(server: &Server, count: usize) {
+    wait_until(&format!("{count} processes that serve"), || {
+        let requests: Vec<_> = (0..2 * count).map(|_| start_request(server, "/sleep?0.1")).collect();
+        let pids: BTreeSet<_> = requests.into_iter().map(|request| finish(request).expect(200)).collect();
+        (pids.len() == count).then_some(())
+    });
 }
 
 /// Waits until another process than `old` serves; no request fails meanwhile.

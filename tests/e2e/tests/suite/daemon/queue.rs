@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use e2e::Needs::Daemon;
 use e2e::{Setup, Test, on_each_mpm, on_one_mpm};
 
-use super::{finish, open_gate, serving, start_held_request, start_request};
+use super::{finish, open_gate, serving, start_held_request, start_request, wait_until_serving};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
@@ -21,13 +21,14 @@ pub(crate) const TESTS: &[Test] = &[
 fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
     serving(setup, "threads=1 queue-timeout=1").run(|server, cases| {
         let reason = "the queue is looked at only when a thread is free";
+        wait_until_serving(server);
         cases.ours_only("a 504 in time", reason, || {
             let request = start_held_request(server, "stuck");
             let mark = server.mark();
             let since = Instant::now();
             assert_eq!(server.get("/run?too-late").status, 504);
             assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
-            assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+            assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
             server.wait_log(mark, "WSGI0084");
             open_gate(server, "stuck");
             assert_eq!(finish(request).status, 200);
@@ -41,10 +42,11 @@ fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
 
 fn queue_timeout_counts_until_a_thread_takes_the_request(setup: Setup) {
     serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
+        wait_until_serving(server);
         cases.check("a 504", || {
             let request = start_held_request(server, "busy");
             let late = start_request(server, "/run?late");
-            thread::sleep(Duration::from_millis(3500));
+            thread::sleep(Duration::from_secs(5));
             open_gate(server, "busy");
             assert_eq!(finish(request).status, 200);
             assert_eq!(finish(late).status, 504);
@@ -59,8 +61,11 @@ fn listen_backlog_bounds_what_may_wait(setup: Setup) {
         cases.ours_only("those beyond it get a 503", "it tries again for as long as connect-timeout", || {
             let mut waiting: Vec<_> =
                 (0..12).map(|number| start_request(server, &format!("/run?{number}"))).collect();
-            e2e::wait_until("a 503", || waiting.iter().any(thread::JoinHandle::is_finished).then_some(()));
-            // Those that were refused first; the rest has to wait for the gate.
+            e2e::wait_until("refusals", || {
+                let refused = waiting.iter().filter(|request| request.is_finished()).count();
+                (refused >= 9).then_some(())
+            });
+            // The rest has to wait for the gate.
             thread::sleep(Duration::from_millis(2500));
             let refused: Vec<_> = {
                 let (done, left) = waiting.into_iter().partition(thread::JoinHandle::is_finished);
@@ -83,6 +88,7 @@ fn listen_backlog_bounds_what_may_wait(setup: Setup) {
 
 fn socket_timeout_bounds_the_silence(setup: Setup) {
     serving(setup, "threads=2 socket-timeout=1").run(|server, cases| {
+        wait_until_serving(server);
         cases.check("before the head: a 504", || {
             let (mark, since) = (server.mark(), Instant::now());
             let response = start_request(server, "/hold?silent");

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::Daemon;
-use e2e::{Ending, Process, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Ending, Process, Setup, Test, on_each_mpm, on_one_mpm};
 
-use super::{finish, open_gate, serving, serving_process, start_held_request, start_request};
+use super::{finish, open_gate, serving, serving_process, start_held_request, wait_until_all_serve};
 use crate::large::send_in_background;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -31,7 +31,8 @@ fn a_large_answer_does_not_wait_for_an_unread_upload(setup: Setup) {
             assert_eq!((response.status, response.ending), (200, Ending::Framed));
             assert_eq!(response.body.len(), 13 << 20);
             assert!(response.body.chunks(13).all(|chunk| chunk == b"0123456789abc"));
-            assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+            // Before Apache gives the client up.
+            assert!(begin.elapsed() < Duration::from_secs(18), "{:?}", begin.elapsed());
             drop(connection);
             assert!(upload.join().is_ok());
         });
@@ -54,6 +55,7 @@ fn a_client_that_has_reset_its_connection_is_not_served(setup: Setup) {
             let mut kept = server.connect();
             kept.send(&server.request("GET", "/run?for-somebody").keep_alive());
             // It has to be in the queue before it leaves.
+            gone.wait_until_read();
             thread::sleep(Duration::from_millis(500));
             gone.reset();
             // Apache looks from time to time whether its client is still there.
@@ -97,17 +99,8 @@ fn uploads_and_downloads_run_at_once(setup: Setup) {
 
 fn the_least_busy_process_is_chosen(setup: Setup) {
     serving(setup, "processes=3 threads=4").run(|server, cases| {
-        wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
         cases.ours_only("one each", "processes take what they get hold of", || {
-            // A process that is not ready yet takes no part.
-            wait_until("all of them serve", || {
-                let requests: Vec<_> = (0..6).map(|_| start_request(server, "/sleep?0.1")).collect();
-                let mut pids: Vec<_> =
-                    requests.into_iter().map(|request| finish(request).expect(200)).collect();
-                pids.sort();
-                pids.dedup();
-                (pids.len() == 3).then_some(())
-            });
+            wait_until_all_serve(server, 3);
             let requests: Vec<_> =
                 ["a", "b", "c"].map(|gate| start_held_request(server, gate)).into_iter().collect();
             for gate in ["a", "b", "c"] {

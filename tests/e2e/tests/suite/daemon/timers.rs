@@ -93,7 +93,7 @@ fn interrupt_timeout_ends_the_request_alone(setup: Setup) {
         });
         cases.ours_only("the next request of the thread is not hit", NEEDS_ANOTHER, || {
             for _ in 0..4 {
-                assert_eq!(server.get("/sleep?0.5").expect(200), old.0.to_string());
+                assert_eq!(server.get("/sleep?0.3").expect(200), old.0.to_string());
             }
         });
         cases.ours_only("one that goes on regardless has the process replaced", NEEDS_ANOTHER, || {
@@ -173,11 +173,11 @@ fn a_process_for_one_request_serves_one(setup: Setup) {
 }
 
 fn restart_interval_replaces_the_process(setup: Setup) {
-    serving_with_one_timer(setup, "restart-interval=2").run(|server, cases| {
+    serving_with_one_timer(setup, "restart-interval=4").run(|server, cases| {
         cases.ours_only("the successor takes over", NEEDS_ANOTHER, || {
             let old = serving_process(server);
             // With a request that is under way.
-            let slow = start_request(server, "/sleep?2.5");
+            let slow = start_request(server, "/sleep?4.5");
             let _ = wait_for_successor(server, old);
             wait_ended(old);
             assert_eq!(finish(slow).expect(200), old.0.to_string());
@@ -297,7 +297,7 @@ fn cpu_time_limit_without_a_graceful_timeout_replaces_the_process(setup: Setup) 
 fn an_import_that_hangs_is_contained(setup: Setup) {
     let app = "import time\ntime.sleep(600)\n";
     setup
-        .group("connect-timeout=2 socket-timeout=2 shutdown-timeout=1")
+        .group("connect-timeout=20 socket-timeout=2 shutdown-timeout=1")
         .file("apps/hangs.wsgi", app)
         .file("apps/other.wsgi", super::APP)
         .conf(

@@ -253,7 +253,7 @@ fn a_strict_start_leaves_no_process_of_the_application() {
                   print('child', child.pid, file=sys.stderr, flush=True)\n\
                   time.sleep(1000)\n";
     site.write("app.wsgi", script);
-    let output = refused(&site, &["--strict", "--startup-timeout", "1"]);
+    let output = refused(&site, &["--strict", "--startup-timeout", "5"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let child = text.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok());
     let child = Process(child.unwrap_or_else(|| panic!("{text}")));

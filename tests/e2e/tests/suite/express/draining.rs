@@ -185,7 +185,7 @@ fn load(server: &Express) -> usize {
 fn a_drain_under_load_loses_no_request() {
     for mode in [&[][..], &["--embedded-mode", "--server-mpm", "prefork"]] {
         let mut server =
-            start(&[&["--graceful-stop", "--drain-delay", "3", "--graceful-timeout", "30"], mode].concat());
+            start(&[&["--graceful-stop", "--drain-delay", "6", "--graceful-timeout", "30"], mode].concat());
         wait_ready(&server);
         let begin = Instant::now();
         let mut kept = Connection::open(server.address());
@@ -193,7 +193,8 @@ fn a_drain_under_load_loses_no_request() {
         kept.send(keep);
         let answer = kept.response("GET").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(answer.header("Connection"), None, "{mode:?}");
-        assert!(load(&server) > 20);
+        // Each client has seen at least once that the server is ready.
+        assert!(load(&server) >= 20);
         // It serves on, and closes connections.
         let answer = fetch(server.address(), "GET", "/late", "").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")), "{mode:?}");
@@ -202,12 +203,12 @@ fn a_drain_under_load_loses_no_request() {
         let (status, text) = about(&server, "health");
         assert!(status == Some(1) && text.contains("about to end"), "{text}");
         assert_eq!(wait_ended(&mut server), Some(0));
-        assert!(begin.elapsed() >= Duration::from_secs(3));
+        assert!(begin.elapsed() >= Duration::from_secs(6));
     }
 }
 
 fn a_restart_does_not_end_a_drain() {
-    let mut server = start(&["--graceful-stop", "--drain-delay", "3"]);
+    let mut server = start(&["--graceful-stop", "--drain-delay", "8"]);
     wait_ready(&server);
     let apache = Process(server.process.id());
     signal(apache, Signal::SIGTERM);
