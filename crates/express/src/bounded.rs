@@ -117,10 +117,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
         let mut script = shell("sleep 50 & echo $! >\"$0\"; wait");
-        let error = output_within(script.arg(&file), Duration::from_secs(1)).unwrap_err();
+        let error = output_within(script.arg(&file), Duration::from_secs(3)).unwrap_err();
         assert_eq!(
             (error.kind(), error.to_string().as_str()),
-            (io::ErrorKind::TimedOut, "it does not end within 1 s")
+            (io::ErrorKind::TimedOut, "it does not end within 3 s")
         );
         let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
         let end = Instant::now() + Duration::from_secs(20);

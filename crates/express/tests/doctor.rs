@@ -274,7 +274,7 @@ fn what_leaves_an_import_for_good_is_ended_too() {
 #[test]
 fn the_import_counts_whatever_comes_after_it() {
     let after = "import atexit, time\natexit.register(time.sleep, 1000)\napplication = print\n";
-    assert_eq!(examine_script(after, &["--startup-timeout", "1"]).0, Some(0));
+    assert_eq!(examine_script(after, &["--startup-timeout", "20"]).0, Some(0));
     let replaced = "import builtins, json, os, sys\nbuiltins.open = os.fdopen = json.dumps = sys.stdout = None\n\
                     class Lazy:\n    def __getattr__(self, name):\n        raise SystemExit\n\
                     sys.modules['lazy'] = Lazy()\nsys.modules[5] = None\napplication = print\n";

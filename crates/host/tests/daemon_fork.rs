@@ -133,7 +133,8 @@ fn a_death_is_noticed_though_a_copy_lives() {
     let (mut connection, mut idle) = (process.connect(), process.connect());
     let answer = connection.ask(&Ask { path_info: "/linger", ..Ask::new(&path) });
     assert_eq!(answer.outcome, None);
-    idle.stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a socket");
+    // The copy lives for longer.
+    idle.stream.set_read_timeout(Some(Duration::from_secs(15))).expect("a socket");
     assert!(idle.frame().is_err());
     assert_eq!(process.report(), None, "the supervisor sees it too");
     assert_eq!(process.ended().code(), Some(9));

@@ -144,7 +144,7 @@ fn the_supervisor_adopts_orphans() {
 
 #[test]
 fn each_process_counts_for_itself() {
-    let server = Server::start(vec![group("one", &[("LINGER", "2")])]);
+    let server = Server::start(vec![group("one", &[("LINGER", "6")])]);
     let (old, word) = (server.pid(0), server.ask(0, "word"));
     server.ask(0, "busy 3");
     // Those that follow it while it lives have other words, and what ends takes with it what it has
