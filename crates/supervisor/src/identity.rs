@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use os::accounts;
+use os::accounts::{self, Entry};
 use os::spawn::Account;
 use wsgi_core::wire::launch;
 
@@ -24,15 +24,6 @@ pub(crate) struct Identity {
     pub(crate) entry: Result<Entry, String>,
     /// Groups that were not taken from a jail, as a text for the log.
     pub(crate) denied: Option<String>,
-}
-
-/// An entry of the user database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The user's name.
-    pub(crate) name: String,
-    /// The home directory.
-    pub(crate) home: PathBuf,
 }
 
 /// Looks up a process group's account. Ids are those that the configuration has, wherever the rest
@@ -69,8 +60,7 @@ pub(crate) fn look_up(account: Option<&launch::Account>, chroot: Option<&[u8]>) 
 }
 
 fn system_user(uid: u32) -> Result<Entry, String> {
-    let user = accounts::user(uid).ok_or("has no entry in the user database")?;
-    Ok(Entry { name: user.name, home: user.home })
+    accounts::user(uid).ok_or_else(|| "has no entry in the user database".to_owned())
 }
 
 /// Returns the groups that `initgroups` would set.

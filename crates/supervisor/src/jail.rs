@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-
-use crate::identity::Entry;
+use os::accounts::Entry;
 
 /// More than the user database of any jail.
 const LONGEST: u64 = 1 << 20;

@@ -1,22 +1,19 @@
-//! The supervisor's own lines in the error log, in Apache's format. They go by the
+//! The supervisor's own [lines](crate::log_line) in the error log. They go by the
 //! [relay](crate::relay), once there is one.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 pub(crate) use wsgi_core::level::Level;
-use wsgi_core::log_record::{Line, Origin};
 use wsgi_core::wire::launch::Syslog;
 
+use crate::log_line::{is_json, line};
 use crate::relay::Relay;
 
 static RELAY: OnceLock<Relay> = OnceLock::new();
-
-static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's
 /// go where its standard error, which is the server's, leads; to the system's log, which takes the
@@ -48,11 +45,6 @@ pub(crate) fn finish() {
     }
 }
 
-/// Makes lines JSON objects from now on.
-pub(crate) fn set_json() {
-    IS_JSON.store(true, Ordering::Relaxed);
-}
-
 /// Writes a line, at once: lines of several processes must not mix.
 pub(crate) fn write(level: Level, text: impl Display) {
     write_of(None, level, &text);
@@ -73,34 +65,5 @@ pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
         write_of(Some(group), level, &text);
     } else {
         write(level, format_args!("{text} [process group '{}']", group.escape_ascii()));
-    }
-}
-
-/// Returns whether lines are JSON objects.
-pub(crate) fn is_json() -> bool {
-    IS_JSON.load(Ordering::Relaxed)
-}
-
-/// Returns a line about something that happened at `time`, in a process group or none.
-pub(crate) fn line(group: Option<&[u8]>, level: Level, text: &dyn Display, time: SystemTime) -> String {
-    if is_json() {
-        let time = os::clock::rfc_3339(time);
-        let process = std::process::id();
-        let origin = Origin { time: &time, level: level.name(), process, group, ..Origin::default() };
-        return Line::parse(text.to_string().as_bytes()).json(&origin);
-    }
-    format!("{}{text}\n", os::log_line::prefix(level.name(), time))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_as_apache_writes_them() {
-        let line = line(None, Level::Warning, &"WSGI0075: text", SystemTime::now());
-        let rest = line.split_once("] [").unwrap().1;
-        assert_eq!(rest, format!("wsgi:warn] [pid {}] WSGI0075: text\n", std::process::id()));
-        assert!(Level::Alert < Level::Info);
     }
 }

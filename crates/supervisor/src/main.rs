@@ -17,6 +17,7 @@ mod identity;
 mod inheritance;
 mod jail;
 mod log;
+mod log_line;
 mod page;
 mod pool;
 mod pool_runner;

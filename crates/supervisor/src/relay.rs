@@ -32,7 +32,7 @@ use sink::{Owner, Sink};
 use source::{Input, Source};
 use wsgi_core::wire::launch;
 
-use crate::log;
+use crate::log_line;
 use crate::record::PendingEvent;
 
 /// The number of bytes that the supervisor has handed over and that may wait, if the relay is held
@@ -74,7 +74,7 @@ impl Destination {
 
     /// Returns the main log, for a program of no group.
     pub(crate) fn main() -> Self {
-        Self { log: 0, json_of: log::is_json().then(Box::default) }
+        Self { log: 0, json_of: log_line::is_json().then(Box::default) }
     }
 }
 

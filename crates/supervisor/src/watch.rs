@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::exporter::ExporterRunner;
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
+use crate::log_line;
 use crate::pool_runner::PoolRunner;
 use crate::relay;
 use crate::slot::{Event, Key};
@@ -78,7 +79,7 @@ impl Supervisor {
             (os::spawn::own_environment(), raise_limit(slots.len(), plan.groups.len()));
         let signals = watched_signals()?;
         if plan.json_log {
-            log::set_json();
+            log_line::set_json();
         }
         // Begins with these signals blocked.
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;

@@ -2,12 +2,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use os::accounts::Entry;
 use os::descriptors::{Kind, pair};
 use os::spawn::{Account, variable};
 use wsgi_core::wire::launch::{self, ProcessOptions};
 
 use super::*;
-use crate::identity::Entry;
 
 fn text(text: &str) -> Box<[u8]> {
     text.as_bytes().into()

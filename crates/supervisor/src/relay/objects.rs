@@ -6,9 +6,8 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
+use wsgi_core::level::Level;
 use wsgi_core::log_record::{Line, Origin, is_object, object_behind_text};
-
-use crate::log::Level;
 
 /// The number of bytes of lines that become one object, if they come at once.
 const LONGEST: usize = 8 << 10;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use os::descriptors::{self, Wait};
+use wsgi_core::level::Level;
 use wsgi_core::wire::launch;
 use wsgi_core::wire::line::WHOLE;
 
 use super::syslog::Syslog;
-use crate::log::{self, Level};
+use crate::log_line;
 
 /// An owner of lines.
 pub(super) type Owner = u64;
@@ -229,7 +230,7 @@ impl Sink {
     fn announce_dropped(&mut self) {
         let announced = std::mem::take(&mut self.dropped);
         let text = format_args!("{announced} lines were dropped: the error log did not take them");
-        let lines = log::line(None, Level::Warning, &text, SystemTime::now()).into_bytes();
+        let lines = log_line::line(None, Level::Warning, &text, SystemTime::now()).into_bytes();
         *self.shares.entry(super::OWN).or_default() += lines.len();
         self.queue.push_back(Block { owner: super::OWN, lines, written: 0, announced });
     }
