@@ -189,7 +189,7 @@ impl SlotRunner {
             Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, 0, context)),
             Action::Abandon { key, is_late } => {
                 if is_late {
-                    self.cause = self.log_late_start(key, context);
+                    self.cause = Some(self.log_late_start(key, context));
                 }
                 Some(self.abandon(key, context))
             }

@@ -188,6 +188,7 @@ impl Template {
             Event::Hung(number) => {
                 if self.ready.as_ref().is_some_and(|ready| ready.number == number) {
                     let text = format!("template {number} does not fork processes, and is killed");
+                    actions.push(Action::Record(number, EventKind::Crash, text.clone()));
                     actions.push(Action::Log(Level::Error, text));
                     self.lose_ready(now);
                     self.kill(number, now, actions);
@@ -408,6 +409,7 @@ impl Template {
             self.lose_starting(&starting, now, actions);
         }
         for at in 0..self.ending.len() {
+            actions.push(Action::Record(number, EventKind::FailedStart, text.clone()));
             let EndingTemplate { number, end, is_killed } = self.ending[at];
             match end {
                 Some(end) if end <= now && is_killed => self.ending[at].end = None,

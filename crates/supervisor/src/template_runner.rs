@@ -160,7 +160,14 @@ impl TemplateRunner {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It has nothing else to say, unless an application does: it serves no requests that
                 // could be stuck.
-                Ok(_) | Err(_) => {
+                report => {
+                    let malformed = |error: &io::Error| error.kind() != io::ErrorKind::UnexpectedEof;
+                    if report.as_ref().map_or_else(malformed, |_| true) {
+                        let text = format_args!(
+                            "template {number} sent the supervisor what it may not send, and is killed"
+                        );
+                        context.log(self.group, Level::Error, text);
+                    }
                     if let Some(reports) = process.reports.take() {
                         // It is registered, so that cannot fail.
                         let _ = context.epoll.delete(reports);

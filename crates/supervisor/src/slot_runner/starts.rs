@@ -163,11 +163,12 @@ impl SlotRunner {
         Event::NotSpawned(key)
     }
 
-    /// Says why a process that prepares itself is killed, or one that is not forked given up.
-    pub(super) fn log_late_start(&self, key: Key, context: &Context) -> Option<String> {
-        if let Some(unborn) = self.unborn.iter().find(|unborn| unborn.key == key) {
-            self.tell_template(template::Event::Hung(unborn.template), context);
-            return None;
+    /// Returns why a process that prepares itself is killed, or one that is not forked given up. The log
+    /// has it then.
+    pub(super) fn log_late_start(&self, key: Key, context: &Context) -> String {
+        if let Some(UnbornProcess { template, .. }) = self.unborn.iter().find(|unborn| unborn.key == key) {
+            self.tell_template(template::Event::Hung(*template), context);
+            return format!("template {template} has not forked a process in time");
         }
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
@@ -181,6 +182,6 @@ impl SlotRunner {
             str::to_owned,
         );
         context.log(self.group, Level::Critical, &text);
-        Some(text)
+        text
     }
 }

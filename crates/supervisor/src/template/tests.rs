@@ -157,6 +157,9 @@ fn an_import_that_hangs_has_a_limit() {
     stage.on(Event::Started(1));
     assert_eq!(stage.tick(), (90_000, vec![Action::Kill(1), Action::StartAlone(start(0))]));
     assert!(stage.log[0].1.contains("startup-timeout"));
+    assert_eq!(stage.events, [(1, EventKind::FailedStart)]);
+    stage.on(Event::Ended(1, KILLED));
+    assert_eq!(stage.events.len(), 1, "its end is no other event");
     // A process that is replaced serves meanwhile: there is always a limit then.
     let mut stage = Stage::ready();
     stage.want(change(0, 1));
@@ -171,6 +174,7 @@ fn a_template_that_does_not_fork_is_killed_and_replaced() {
     let mut stage = Stage::ready();
     assert_eq!(stage.on(Event::Hung(1)), [Action::Kill(1)]);
     assert_eq!(stage.on(Event::Hung(1)), [], "once");
+    assert_eq!(stage.events, [(1, EventKind::Crash)]);
     assert_eq!(stage.want(start(1)), [Action::StartAlone(start(1))]);
     assert_eq!(stage.tick(), (0, vec![Action::Launch(2, vec![])]));
 }
