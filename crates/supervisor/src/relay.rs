@@ -45,8 +45,9 @@ const ORPHANS: (usize, usize) = (64, 4);
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 /// The owner of the supervisor's own lines, for [`Sink`].
 const OWN: Owner = 0;
-/// The number of processes that have died whose reports are kept until they are recorded.
-const MOST_REPORTS: usize = 16;
+/// The number of bytes of reports of processes that have died, which are kept until they are recorded: many
+/// may die at once.
+const MOST_REPORTS: usize = 8 << 20;
 /// The epoll data of the event that a command has been sent.
 const WAKE: u64 = 0;
 /// The number of events that are taken at once.
@@ -335,7 +336,7 @@ impl RelayThread {
         let report = self.sources.get_mut(&id).map(Source::take_report).unwrap_or_default();
         if !report.is_empty() {
             self.reports.push_back((id, report));
-            if self.reports.len() > MOST_REPORTS {
+            while self.reports.iter().map(|(_, report)| report.len()).sum::<usize>() > MOST_REPORTS {
                 self.reports.pop_front();
             }
         }

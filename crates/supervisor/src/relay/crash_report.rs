@@ -39,6 +39,10 @@ impl CrashReport {
         self.0.is_empty()
     }
 
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the report for the record, the thread that died first; empty if it does not belong to such
     /// an end.
     pub(super) fn of_end(&self, exit: Exit) -> Vec<u8> {

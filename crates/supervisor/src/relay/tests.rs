@@ -1,7 +1,12 @@
 use std::fs::File;
 use std::io::{PipeReader, Read, Write};
 
+use os::shared::LongWords;
+use wsgi_core::ledger::{EventKind, Ledger};
+use wsgi_core::tallies;
+
 use super::*;
+use crate::record::{Record, RecordedGroup};
 
 /// The time that anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -169,6 +174,44 @@ fn a_log_that_cannot_be_reopened_is_kept() {
     writing.join().unwrap();
     relay.finish();
     assert!(numbers(&reading.join().unwrap(), 'a').into_iter().eq(0..5_000));
+}
+
+#[test]
+fn stacks_of_many_processes_that_die_at_once_are_kept() {
+    const MANY: usize = 40;
+    let (relay, _log) = relay();
+    let file = LongWords::create_for_writers(c"tallies", tallies::words_for(&[])).unwrap();
+    let words = LongWords::map(&file, tallies::words_for(&[])).unwrap();
+    let record = Arc::new(Record::map(file, Vec::new()).unwrap());
+    let ids: Vec<_> = (0..MANY)
+        .map(|number| {
+            let (id, mut process) = writer(&relay);
+            process
+                .write_all(format!("Fatal Python error: Aborted\n\nstack {number}.\n").as_bytes())
+                .unwrap();
+            id
+        })
+        .collect();
+    // All have ended before the first end is noticed.
+    until("the ends of all pipes", || !relay.has_writers());
+    for (number, id) in ids.into_iter().enumerate() {
+        relay.collect(id);
+        let event = PendingEvent {
+            record: Arc::clone(&record),
+            kind: EventKind::Crash,
+            group: RecordedGroup { number: 1, name: b"all"[..].into() },
+            pid: i32::try_from(number).unwrap(),
+            text: String::new(),
+        };
+        relay.record(id, Exit::Signal(6, false), event);
+    }
+    relay.finish();
+    let events = tallies::EVENTS.last(&|index| Ledger::new(words.as_slice()).load(index));
+    assert_eq!(events.len(), MANY);
+    for event in events {
+        let detail = String::from_utf8(event.detail).unwrap();
+        assert!(detail.contains(&format!("stack {}.", event.pid)), "{}: {detail}", event.pid);
+    }
 }
 
 #[test]
