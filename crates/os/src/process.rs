@@ -30,6 +30,9 @@ pub enum Exit {
     /// By the system, which had no memory left for its control group: SIGKILL, too. `waitpid` does not
     /// tell it from others; see [`crate::memory_kills`].
     OutOfMemory,
+    /// By SIGKILL, of the system's or somebody else's: the system had no memory left for some process, and it
+    /// is not known for which one.
+    PerhapsOutOfMemory,
 }
 
 impl Child {
@@ -261,6 +264,8 @@ impl AsFd for Child {
 
 /// The status of a process that the system has killed for lack of memory.
 const OUT_OF_MEMORY: u32 = 1 << 16 | libc::SIGKILL as u32;
+/// The status of one that it may have killed so.
+const PERHAPS_OUT_OF_MEMORY: u32 = 1 << 17 | libc::SIGKILL as u32;
 
 impl Exit {
     /// Parses a status as `waitpid` gives it, or as [`status`](Self::status) does.
@@ -268,18 +273,21 @@ impl Exit {
     pub const fn from_status(status: u32) -> Self {
         match status & 0x7f {
             _ if status == OUT_OF_MEMORY => Self::OutOfMemory,
+            _ if status == PERHAPS_OUT_OF_MEMORY => Self::PerhapsOutOfMemory,
             0 => Self::Status((status >> 8) as u8),
             signal => Self::Signal(signal as u8, status & 0x80 != 0),
         }
     }
 
-    /// Returns the status as `waitpid` gives it, with one more bit if the system had no memory.
+    /// Returns the status as `waitpid` gives it, with one more bit if the system had no memory, another if it may
+    /// have had none.
     #[must_use]
     pub const fn status(self) -> u32 {
         match self {
             Self::Status(status) => (status as u32) << 8,
             Self::Signal(signal, has_dumped) => signal as u32 | if has_dumped { 0x80 } else { 0 },
             Self::OutOfMemory => OUT_OF_MEMORY,
+            Self::PerhapsOutOfMemory => PERHAPS_OUT_OF_MEMORY,
         }
     }
 
@@ -289,7 +297,7 @@ impl Exit {
         match self {
             Self::Status(_) => None,
             Self::Signal(signal, _) => Some(signal),
-            Self::OutOfMemory => Some(libc::SIGKILL as u8),
+            Self::OutOfMemory | Self::PerhapsOutOfMemory => Some(libc::SIGKILL as u8),
         }
     }
 
@@ -314,6 +322,9 @@ impl fmt::Display for Exit {
             Self::OutOfMemory => {
                 f.write_str("signal 9 (SIGKILL), from the system, which has no memory left for it")
             }
+            Self::PerhapsOutOfMemory => f.write_str(
+                "signal 9 (SIGKILL), perhaps from the system, which had no memory left for this or another process",
+            ),
         }
     }
 }
@@ -390,6 +401,10 @@ mod tests {
             (Exit::Signal(9, false), "signal 9 (SIGKILL)"),
             (Exit::Signal(40, false), "signal 40"),
             (Exit::OutOfMemory, "signal 9 (SIGKILL), from the system, which has no memory left for it"),
+            (
+                Exit::PerhapsOutOfMemory,
+                "signal 9 (SIGKILL), perhaps from the system, which had no memory left for this or another process",
+            ),
         ] {
             assert_eq!(exit.to_string(), text);
             assert_eq!(Exit::from_status(exit.status()), exit);

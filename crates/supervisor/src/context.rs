@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use os::memory_kills::MemoryKills;
+use os::memory_kills::{Evidence, MemoryKills};
 use os::process::{Exit, Signal};
 use os::shared::Words;
 use os::spawn::Limit;
@@ -63,10 +63,16 @@ impl Context {
         }
     }
 
-    /// Returns the end of a process by its cause, if that was a lack of memory.
-    pub(crate) fn named(&self, exit: Exit) -> Exit {
-        let is_kill = matches!(exit, Exit::Signal(number, _) if i32::from(number) == Signal::SIGKILL as i32);
-        if is_kill && self.memory_kills.borrow_mut().take_new() { Exit::OutOfMemory } else { exit }
+    /// Returns the end of the process with this id by its cause, if that was a lack of memory.
+    pub(crate) fn named(&self, pid: i32, exit: Exit) -> Exit {
+        if !matches!(exit, Exit::Signal(number, _) if i32::from(number) == Signal::SIGKILL as i32) {
+            return exit;
+        }
+        match self.memory_kills.borrow_mut().take(pid, Instant::now()) {
+            Evidence::None => exit,
+            Evidence::Weak => Exit::PerhapsOutOfMemory,
+            Evidence::Strong => Exit::OutOfMemory,
+        }
     }
 
     /// Records what happened to a process of a group.

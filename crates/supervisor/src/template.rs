@@ -231,6 +231,11 @@ impl Template {
         self.last
     }
 
+    /// Returns whether a template was killed because it did not do what it should.
+    pub(crate) fn has_killed(&self, number: Number) -> bool {
+        self.ending.iter().any(|ending| ending.number == number && ending.is_killed)
+    }
+
     /// Returns whether there is no template, and will be none.
     pub(crate) fn is_over(&self) -> bool {
         // One that was killed, and is held by the system, has no time any more.
@@ -404,12 +409,12 @@ impl Template {
             let text = format!(
                 "template {number} was not ready in time (startup-timeout=), and is killed: an import hangs, or takes too long"
             );
+            actions.push(Action::Record(number, EventKind::FailedStart, text.clone()));
             actions.push(Action::Log(Level::Error, text));
             self.kill(number, now, actions);
             self.lose_starting(&starting, now, actions);
         }
         for at in 0..self.ending.len() {
-            actions.push(Action::Record(number, EventKind::FailedStart, text.clone()));
             let EndingTemplate { number, end, is_killed } = self.ending[at];
             match end {
                 Some(end) if end <= now && is_killed => self.ending[at].end = None,

@@ -193,10 +193,11 @@ impl TemplateRunner {
         let Process { child, reports, preparation, output, .. } = &mut self.processes[at];
         let pipes = reports.take().into_iter().chain(preparation.take().map(|preparation| preparation.pipe));
         // They are registered, so that cannot fail.
-        let _ = context.epoll.delete(child);
+        let _ = context.epoll.delete(&*child);
         pipes.for_each(|pipe| _ = context.epoll.delete(pipe));
         context.relay.collect(*output);
-        let exit = context.named(exit);
+        // That the system has killed another process meanwhile is no cause of an end that was ordered.
+        let exit = if self.template.has_killed(number) { exit } else { context.named(child.pid(), exit) };
         // Its process id is asked for meanwhile.
         self.exit = Some(exit);
         self.handle(Event::Ended(number, Some(exit)), context, answers);

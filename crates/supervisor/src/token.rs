@@ -31,6 +31,8 @@ pub(crate) enum Token {
     TemplateExit(usize, Number),
     /// The end of the exporter.
     Exporter(ExporterNumber),
+    /// A kill for lack of memory.
+    MemoryKill,
 }
 
 impl Token {
@@ -48,6 +50,7 @@ impl Token {
             Self::TemplateReport(group, number) => (8, group, number),
             Self::TemplateExit(group, number) => (9, group, number),
             Self::Exporter(number) => (10, 0, number),
+            Self::MemoryKill => (11, 0, 0),
         };
         kind << 56 | (runner as u64 & 0xff_ffff) << 32 | u64::from(key)
     }
@@ -67,6 +70,7 @@ impl Token {
             8 => Some(Self::TemplateReport(runner, key)),
             9 => Some(Self::TemplateExit(runner, key)),
             10 => Some(Self::Exporter(key)),
+            11 => Some(Self::MemoryKill),
             _ => None,
         }
     }
@@ -90,6 +94,7 @@ mod tests {
             Token::TemplateReport(0xff_fffe, 8),
             Token::TemplateExit(7, u32::MAX),
             Token::Exporter(u32::MAX),
+            Token::MemoryKill,
         ] {
             assert_eq!(Token::from_word(token.word()), Some(token));
         }

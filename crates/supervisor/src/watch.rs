@@ -89,6 +89,13 @@ impl Supervisor {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
+        let memory_kills = MemoryKills::of_this_process();
+        if let Some(announcements) = memory_kills.announcements() {
+            // Once for each: what it says last must not keep this process busy.
+            let flags = EpollFlags::EPOLLPRI | EpollFlags::EPOLLET;
+            // Without it, kills are noticed when a process has died.
+            let _ = epoll.add(announcements, EpollEvent::new(flags, Token::MemoryKill.word()));
+        }
         let groups = plan.groups;
         let begin = Instant::now();
         let context = Context {
@@ -103,7 +110,7 @@ impl Supervisor {
             environment,
             files,
             begin,
-            memory_kills: RefCell::new(MemoryKills::of_this_process()),
+            memory_kills: RefCell::new(memory_kills),
             notes: RefCell::default(),
         };
         let of_group = context.groups.iter().enumerate().flat_map(|(at, group)| {
@@ -214,6 +221,7 @@ impl Supervisor {
                 });
             }
             Some(Token::Exporter(number)) => self.on_exporter_exit(number),
+            Some(Token::MemoryKill) => context.memory_kills.borrow_mut().look(Instant::now()),
             None => {}
         }
     }
@@ -429,6 +437,7 @@ impl Supervisor {
         if self.has_ended_children {
             self.reap();
         }
+        self.context.memory_kills.borrow_mut().look_now_and_then(Instant::now());
         let now = self.context.now();
         for runner in &mut self.runners {
             if runner.next().is_some_and(|time| time <= now) {

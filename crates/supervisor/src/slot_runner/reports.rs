@@ -113,7 +113,7 @@ impl SlotRunner {
         let exit = match self.processes[at].child.try_wait() {
             // That the system has killed another process meanwhile is no cause of this end.
             Ok(Some(exit)) if self.slot.has_killed(key) => exit,
-            Ok(Some(exit)) => context.named(exit),
+            Ok(Some(exit)) => context.named(self.processes[at].child.pid(), exit),
             Ok(None) => return,
             // Nobody else waits for it, so this cannot be; but it is gone.
             Err(_) => Exit::Status(exit::FAILED),
