@@ -1,5 +1,5 @@
-//! Requests that hold their threads for too long: each is logged once, with the stack of its thread,
-//! and the server is told of them ([`Reports`]).
+//! Requests that hold their threads for too long: each is logged once, with the stack of its thread, unless
+//! they are too many, and the server is told of them ([`Reports`]).
 //!
 //! A thread of its own looks at the requests now and then, and enters no interpreter. Where one is found, another thread does, for
 //! the stack; if Python's lock cannot be had within a moment, since code that is no Python holds it, the first one
@@ -137,6 +137,9 @@ pub(crate) fn stop() {
     if let Some(thread) = watch.thread.get() {
         thread.end(END_PATIENCE);
     }
+    if let Some(count) = watch.reports.take_last_unlogged() {
+        log_unlogged(count);
+    }
     let deadline = Instant::now() + END_PATIENCE;
     while watch.takers.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -193,9 +196,14 @@ impl Watch {
         });
         overdue.iter().for_each(|found| found.log_without_stack());
         for place in self.places.with(|places| places.clone()) {
-            if let Some(found) = place.find(now, self.limit) {
+            if let Some(found) = place.find(now, self.limit)
+                && self.reports.admit()
+            {
                 self.take_stack(Arc::new(found), now);
             }
+        }
+        if let Some(count) = self.reports.take_unlogged() {
+            log_unlogged(count);
         }
         self.reports.flush(&self.process.server);
     }
@@ -227,6 +235,15 @@ impl Watch {
             }
         }
     }
+}
+
+/// Logs how many requests were not logged.
+fn log_unlogged(count: u32) {
+    let text = format!(
+        "{REQUEST_STUCK}: {count} more requests have held their threads for too long, and are not logged, since there were so many. \
+         The status of the server counts them."
+    );
+    process::log(Level::Warning, &text);
 }
 
 impl Drop for Watched {

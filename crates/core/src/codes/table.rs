@@ -510,7 +510,8 @@ codes! {
         "Correct the directive or the variable, or install all programs of one build.";
     REQUEST_STUCK = "WSGI1070", Warning,
         "A request has held its thread for longer than `stuck-timeout=` or `WSGIStuckTimeout`. It goes on. The message is followed by what the \
-         thread executes; it comes once for a request.",
+         thread executes; it comes once for a request. Each process logs twenty of them at a stretch, and twenty a minute, and then says how many more \
+         there were.",
         "Look in the stack for what the request waits for, and give that a time limit of its own: a database, another server, a lock. \
          `request-timeout=` ends such requests. A request that has to take that long, such as a download or a long poll, belongs to a group \
          of its own with a longer `stuck-timeout=`.";

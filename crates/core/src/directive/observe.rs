@@ -44,7 +44,8 @@ pub(super) const STUCK_TIMEOUT: Directive = Directive {
     doc: "\
 A request that has run for this long is logged once, as a warning, with the Python stack of its thread. The request goes on; \
 `request-timeout=` of a group is what ends it. That holds for embedded mode, and for groups without `stuck-timeout=`. If code that is no Python holds \
-Python's lock all the time, the log says so instead of the stack. In seconds, or with a unit, such as `90s` or `2m`; 0 logs none.",
+Python's lock all the time, the log says so instead of the stack. Of many such requests, a process logs twenty at a stretch, and twenty a minute; then it says \
+how many more there were. In seconds, or with a unit, such as `90s` or `2m`; 0 logs none.",
     support: Support::Supported,
     effect: Effect::One(stuck_timeout),
 };
