@@ -431,28 +431,29 @@ def restore_position(descriptor, position):
         pass
 
 
-class _LoggingFinder:
-    """Finds the module `logging` as others do, and sets it up once it is loaded.
+class _Finder:
+    """Finds modules as others do, and sets them up once they are loaded.
 
-    To import it here would cost every process some milliseconds, whether it logs or not.
+    To import them here would cost every process some milliseconds, whether it needs them or not.
     """
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name not in _to_set_up:
             return None
         for finder in list(sys.meta_path):
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec = find and find(name, path, target)
             if spec:
                 if spec.loader is not None:
-                    spec.loader = _LoggingLoader(spec.loader)
+                    spec.loader = _Loader(spec.loader, _to_set_up[name])
                 return spec
         return None
 
 
-class _LoggingLoader:
-    def __init__(self, loader):
+class _Loader:
+    def __init__(self, loader, set_up):
         self._loader = loader
+        self._set_up = set_up
 
     def create_module(self, spec):
         return self._loader.create_module(spec)
@@ -460,7 +461,23 @@ class _LoggingLoader:
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        _set_up_logging(module)
+        self._set_up(module)
+
+
+def _set_up_threading(threading):
+    """Has threads prepare for an overflow of their stacks: without that, `faulthandler` writes nothing then.
+
+    What threads call first is wrapped, not what they run, so that no traceback shows it.
+    """
+    set_ident = getattr(threading.Thread, "_set_ident", None)
+    if set_ident is None:
+        return
+
+    def _set_ident(self):
+        native.begin_thread()
+        set_ident(self)
+
+    threading.Thread._set_ident = _set_ident
 
 
 def _set_up_logging(logging):
@@ -473,6 +490,9 @@ def _set_up_logging(logging):
         logging.lastResort = _log_handler(logging)()
     if native.records:
         _keep_records(logging)
+
+
+_to_set_up = {"logging": _set_up_logging, "threading": _set_up_threading}
 
 
 def _keep_records(logging):
@@ -790,9 +810,10 @@ def set_up(module, options):
 
         signal.signal = SignalIntercept(signal.signal)
 
-    sys.meta_path.insert(0, _LoggingFinder())
-    if "logging" in sys.modules:
-        _set_up_logging(sys.modules["logging"])
+    sys.meta_path.insert(0, _Finder())
+    for name, set_up_module in _to_set_up.items():
+        if name in sys.modules:
+            set_up_module(sys.modules[name])
 
     import codecs
 

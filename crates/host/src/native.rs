@@ -119,6 +119,12 @@ impl Class for Native {
                 descriptors::forked();
                 Ok(py.none())
             })
+            // begin_thread(): this is a thread of the application's, which begins.
+            .method(c"begin_thread", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "begin_thread", 0, 0)?;
+                os::alternate_stack::install();
+                Ok(py.none())
+            })
             // frames(): the frames of the server's threads in this interpreter, by the threads' ids.
             .method(c"frames", |py: Python<'_>, _, arguments| {
                 arguments.expect(py, "frames", 0, 0)?;

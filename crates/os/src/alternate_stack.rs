@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::OnceLock;
 
 /// The size of a stack. Pages are taken once they are used.
 const SIZE: usize = 64 << 10;
@@ -17,11 +18,22 @@ thread_local! {
     static STACK: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Gives the calling thread an alternate stack, unless it has one. Without memory there is none.
+/// The key whose destructor takes back the stacks of threads that end.
+static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+
+/// Gives the calling thread an alternate stack until it ends, unless it has one. Without memory there is
+/// none.
 pub fn install() {
     if current().is_none_or(|stack| stack.ss_flags & libc::SS_DISABLE == 0) {
         return;
     }
+    let key = KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: the place is valid, and the destructor a function of this library, which stays loaded.
+        let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
+        is_made.then_some(key)
+    });
+    let Some(key) = *key else { return };
     // SAFETY: the mapping is new; its first part becomes a guard. The system is given a stack that stays
     // until the thread takes it back.
     unsafe {
@@ -35,15 +47,21 @@ pub fn install() {
         let stack = libc::stack_t { ss_sp: memory.byte_add(GUARD), ss_flags: 0, ss_size: SIZE };
         if libc::sigaltstack(&raw const stack, ptr::null_mut()) == 0 {
             STACK.set(memory);
+            // Any value but null has the destructor called. Without memory for it, the stack stays.
+            libc::pthread_setspecific(key, memory);
         } else {
             libc::munmap(memory, GUARD + SIZE);
         }
     }
 }
 
+extern "C" fn thread_ends(_: *mut c_void) {
+    remove();
+}
+
 /// Takes back the stack that [`install`] has given the calling thread. One that was put in its place by
 /// others stays.
-pub fn remove() {
+fn remove() {
     let memory = STACK.replace(ptr::null_mut());
     if memory.is_null() {
         return;
@@ -51,7 +69,10 @@ pub fn remove() {
     // SAFETY: the memory was mapped by `install`, and nothing runs on it: that would be this function's
     // caller. If another stack is in use, somebody may still hold this one, to put it back.
     unsafe {
-        if current().is_some_and(|stack| stack.ss_sp == memory.byte_add(GUARD)) {
+        let is_free = |stack: libc::stack_t| {
+            stack.ss_sp == memory.byte_add(GUARD) || stack.ss_flags & libc::SS_DISABLE != 0
+        };
+        if current().is_some_and(is_free) {
             let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: SIZE };
             if libc::sigaltstack(&raw const none, ptr::null_mut()) == 0 {
                 libc::munmap(memory, GUARD + SIZE);
@@ -94,5 +115,27 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn threads_that_end_leave_nothing() {
+        let mappings = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let before = mappings();
+        for _ in 0..200 {
+            std::thread::spawn(|| {
+                // SAFETY: no handler runs here.
+                unsafe {
+                    let none =
+                        libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: SIZE };
+                    assert_eq!(libc::sigaltstack(&raw const none, ptr::null_mut()), 0);
+                }
+                install();
+                assert!(!STACK.get().is_null());
+            })
+            .join()
+            .unwrap();
+        }
+        // Other tests have threads, too.
+        assert!(mappings() < before + 200, "{before}");
     }
 }

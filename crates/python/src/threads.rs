@@ -208,7 +208,6 @@ extern "C" fn thread_ends(_: *mut c_void) {
     // A copy of the process has no other threads, which may hold any lock.
     if PROCESS.load(Ordering::Relaxed) == std::process::id() {
         let _ = catch_unwind(AssertUnwindSafe(end_thread));
-        os::alternate_stack::remove();
     }
     // SAFETY: this is a destructor of a key, which the thread runs at its end.
     unsafe { os::thread_exit::forget() };

@@ -40,6 +40,10 @@ import ctypes, os, sys, threading, time
 def wait(depth):
     wait(depth - 1) if depth else time.sleep(30)
 
+def overflow():
+    # A parser that recurses without limit.
+    ctypes.PyDLL(None).regcomp(ctypes.create_string_buffer(1000), b'(' * 1_000_000, 1)
+
 def application(environ, start_response):
     action = environ['PATH_INFO'].strip('/').partition('/')[0]
     if action == 'copy':
@@ -52,8 +56,11 @@ def application(environ, start_response):
             threading.Thread(target=wait, args=(10,), daemon=True).start()
         time.sleep(0.5)
     if action == 'overflow':
-        # A parser that recurses without limit, in a thread that is not the main one.
-        ctypes.PyDLL(None).regcomp(ctypes.create_string_buffer(1000), b'(' * 1_000_000, 1)
+        overflow()
+    if action == 'thread':
+        thread = threading.Thread(target=overflow)
+        thread.start()
+        thread.join()
     if action in ('among_many', 'begun'):
         os.write(2, b'begun')
         ctypes.string_at(0)
@@ -163,14 +170,15 @@ fn stacks_are_those_of_the_process_that_died(setup: Setup) {
     assert_eq!(crash(pid).detail, "");
     // The thread that died is the first of many, and is found behind a line that was only begun. If it has
     // no stack left, it still says so.
-    for action in ["begun", "among_many", "overflow"] {
+    for action in ["begun", "among_many", "overflow", "thread"] {
         let pid = serving_process(&server);
         let _ = server.get(&format!("/app/{action}")).expect(502);
         let detail = crash(pid).detail;
         let (head, stack) = detail.split_once("\n\n").unwrap_or_default();
         assert_eq!(head, "Fatal Python error: Segmentation fault");
         let first = stack.split("\n\n").next().unwrap_or_default();
-        assert!(first.starts_with("Current thread ") && first.contains(" in application"), "{detail}");
+        let function = if action == "thread" { " in overflow" } else { " in application" };
+        assert!(first.starts_with("Current thread ") && first.contains(function), "{detail}");
     }
 }
 
