@@ -136,7 +136,6 @@ pub(crate) fn for_reader() -> Option<(OwnedFd, Vec<u8>)> {
 /// Makes this child a user of the ledger, and claims a place of embedded mode for it.
 pub(crate) fn child_init() {
     CHILD.get_or_init(|| lock(&KEEPER).take().map(ChildLedger::new));
-    os::fork::watch_copies();
 }
 
 impl ChildLedger {

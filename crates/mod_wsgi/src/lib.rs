@@ -137,6 +137,7 @@ fn child_status(server: &Server, status: ChildStatus) {
 }
 
 fn child_init(child: &Child<'_>) {
+    os::fork::watch_copies();
     child::init(child);
     ledger::child_init();
     daemon::child_init(child);

@@ -5,7 +5,9 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
 
+use wsgi_core::level::Level;
 use wsgi_core::wire::exit;
 
 /// Descriptors beyond this number are not registered; no system hands them out before all lower
@@ -75,8 +77,21 @@ pub(crate) fn is_copy() -> bool {
 /// Ends a copy of the process that a script has forked, and not ended.
 pub(crate) fn end_if_copy() {
     if is_copy() {
+        warn_of_copy();
         os::exit::now(exit::FAILED.into());
     }
+}
+
+/// Logs that this copy is ended. It has no descriptor for lines any more, and locks may be those of threads
+/// that it has not.
+#[cold]
+fn warn_of_copy() {
+    let prefix = os::log_line::prefix(Level::Warning.name(), SystemTime::now());
+    let line = format!(
+        "{prefix}a copy of a process, which a script has forked, has returned from the script, and is ended. Have it end by os._exit()\n"
+    );
+    // There is nowhere to complain.
+    let _ = nix::unistd::write(std::io::stderr(), line.as_bytes());
 }
 
 fn position(descriptor: RawFd) -> Option<(usize, u64)> {

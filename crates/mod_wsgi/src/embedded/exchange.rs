@@ -121,11 +121,13 @@ impl Serve for EmbeddedExchange<'_> {
     }
 
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
+        not_in_copy()?;
         let head = validated::head(self.request, status, reason, headers, &HeadLimits::embedded())?;
         Ok(self.response.start(&head)?)
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        not_in_copy()?;
         #[cfg(debug_assertions)]
         assert!(!self.panics || !self.response.is_begun(), "WSGIDebugPanic exchange");
         if how & bridge::write::LAST != 0 {
@@ -140,6 +142,7 @@ impl Serve for EmbeddedExchange<'_> {
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
+        not_in_copy()?;
         let file = validated::file(self.request, file, offset, length)?;
         let sent = self.response.send_file(&file, &mut self.body);
         self.body.entry().end_writing();
@@ -153,6 +156,12 @@ impl Serve for EmbeddedExchange<'_> {
     fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send)) {
         log::request(self.request, Level::Crit, describe_panic(during, panic));
     }
+}
+
+/// Refuses to send in a copy of the process: the client is the child's.
+#[inline]
+fn not_in_copy() -> Result<(), Disconnected> {
+    if os::fork::is_copy() { Err(Disconnected) } else { Ok(()) }
 }
 
 impl Wait for &BodyWait {

@@ -11,6 +11,7 @@ use bridge::{
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
 use wsgi_core::lifecycle::Reason;
+use wsgi_core::wire::exit;
 
 use super::python_home::PythonHome;
 use crate::installation::InstalledFile;
@@ -65,7 +66,7 @@ impl Host {
     /// Starts Python.
     pub(super) fn start(&self, settings: &Settings<'_>) -> Result<(), String> {
         // SAFETY: both are valid for the call, and the server for ever.
-        let status = unsafe { (self.table.start)(settings, &raw const SERVER) };
+        let status = returned(unsafe { (self.table.start)(settings, &raw const SERVER) });
         if status < 0 {
             return Err(format!(
                 "{NO_PROCESS}: Python could not be started in this process; requests to it get status 500"
@@ -78,7 +79,7 @@ impl Host {
     /// parts of the time that it has measured.
     pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> (Option<Outcome>, Times) {
         // SAFETY: the host was started.
-        match unsafe { self.table.serve(request, exchange) } {
+        match returned(unsafe { self.table.serve(request, exchange) }) {
             Some((outcome, times)) => (Outcome::parse(outcome), times),
             None => (None, Times::NONE),
         }
@@ -87,7 +88,7 @@ impl Host {
     /// Has the host ask a script.
     pub(super) fn ask(&self, question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
         // SAFETY: the host was started.
-        unsafe { self.table.ask(question, exchange) }
+        returned(unsafe { self.table.ask(question, exchange) })
     }
 
     /// Returns whether a script that the configuration names is not imported.
@@ -101,6 +102,18 @@ impl Host {
         // SAFETY: called once, when the child ends.
         unsafe { (self.table.stop)(reason_number(reason), grace) }
     }
+}
+
+/// Returns the result of code that may have run an application. A copy of this process, which an application
+/// has forked, does not return from here: it would go on as a child that Apache does not know, answer
+/// requests, and hold the server's sockets when the server has ended.
+fn returned<R>(result: R) -> R {
+    if os::fork::is_copy() {
+        let text = "a copy of a process, which a script has forked, has returned from the script, and is ended. Have it end by os._exit()";
+        log::child(Level::Warn, text);
+        os::exit::now(exit::FAILED.into());
+    }
+    result
 }
 
 fn rebuild(home: &PythonHome) -> String {
