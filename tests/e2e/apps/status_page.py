@@ -68,6 +68,23 @@ ACCESS = """
 })()
 """
 
+# Has the page get something else than what the server says, until it is to ask the server again. `change` makes another page of one.
+ANSWERS = """
+window.ask = window.fetch;
+window.answer = make => { window.fetch = make ? (...request) => make(...request) : window.ask; };
+window.change = make => answer(async (...request) => new Response(make(await (await ask(...request)).text())));
+"""
+
+# Answers that are no status, each with what the page says about it.
+LOST = [
+    ("async () => new Response('', { status: 403 })", "status 403"),
+    ("async () => new Response('{}', { headers: { 'Content-Type': 'application/json' } })", "another page"),
+    ("async () => { throw new TypeError('Failed to fetch'); }", "cannot be reached"),
+    ("async () => new Response('<html><body><form>Sign in</form></body></html>')", "another page"),
+    ("(url, options) => ask('/302', options)", "leads elsewhere"),
+    ("async () => new Response('', { status: 500 })", "status 500"),
+]
+
 UPDATED = "document.querySelector('#updated time').dateTime"
 
 
@@ -83,8 +100,8 @@ async def updated(page, times=1):
         await page.wait(f"{UPDATED} != {before!r}")
 
 
-async def look(page, width, height, scheme):
-    """Looks at the page on a screen of a size, and returns a picture of the whole."""
+async def look(page, width, height, scheme, picture):
+    """Looks at the page on a screen of a size, and takes a picture of the whole."""
     await page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
     await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     name = f"{width} {scheme}"
@@ -96,12 +113,55 @@ async def look(page, width, height, scheme):
     size = await page.call("Page.getLayoutMetrics")
     clip = {"x": 0, "y": 0, "width": width, "height": min(size["cssContentSize"]["height"], 6000), "scale": 1}
     shot = await page.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-    return base64.b64decode(shot["data"])
+    if len(sys.argv) > 5:
+        with open(os.path.join(sys.argv[5], f"status-{picture}.png"), "wb") as file:
+            file.write(base64.b64decode(shot["data"]))
 
 
 async def press(page, key, code, modifiers=0):
     for kind in ("keyDown", "keyUp"):
         await page.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, modifiers=modifiers)
+
+
+async def lose(page):
+    """Has the page get no status for a while."""
+    await page.run(ANSWERS)
+    for answer, words in LOST:
+        await page.run(f"answer({answer})")
+        await page.wait(f"document.body.matches('.lost') && document.querySelector('#updated').innerText.includes({words!r})")
+        check(f"{words}: announced", words in await page.run("document.getElementById('announce').textContent"), True)
+        check(f"{words}: what was known stays", await page.run("document.querySelectorAll('#groups .group').length > 0"), True)
+    await page.run("answer()")
+    await page.wait("!document.body.matches('.lost') && document.querySelector('#updated time') !== null")
+    check("announced", await page.run("document.getElementById('announce').textContent"), "No problems")
+
+
+async def change(page):
+    """Has the page get pages that few servers have."""
+    # What comes after a pause began is not shown.
+    await page.run("answer((url, options) => new Promise((resolve, reject) => { window.go = () => ask(url).then(resolve, reject); }))")
+    await page.wait("typeof go == 'function'")
+    before = await page.run(UPDATED)
+    await page.run("document.getElementById('pause').click()")
+    await page.run("go().then(() => new Promise(resolve => setTimeout(resolve, 1000)))")
+    check("paused", await page.run(UPDATED), before)
+    await page.run("answer(); document.getElementById('pause').click()")
+    await updated(page)
+
+    # Elements with the same key are all shown.
+    for texts in (["one", "two"], ["zero", "one", "two"], ["two", "three"]):
+        items = "".join(f'<li data-key="1">{text}</li>' for text in texts)
+        await page.run(f"change(text => text.replace(/<section id=\"groups\"[^]*?<.section>/, '<section id=\"groups\"><ol>{items}</ol></section>'))")
+        await page.wait(f"[...document.querySelectorAll('#groups li')].map(item => item.textContent).join(' ') == {' '.join(texts)!r}")
+
+    # Long names of groups and virtual hosts fit on the screen.
+    long = "'>' + 'name-'.repeat(50) + '<'"
+    await page.run(f"change(text => text.replaceAll('>e2e<', {long}).replaceAll('>main server<', {long}))")
+    await page.wait("document.querySelector('#requests')?.innerText.includes('name-name-')")
+    for width in (1600, 1000, 400):
+        await look(page, width, 900, "light", f"names-{width}")
+    await page.run("answer()")
+    await page.wait("document.querySelector('#requests')?.innerText.includes('e2e')")
 
 
 async def show(page):
@@ -117,10 +177,7 @@ async def show(page):
 
     for width, height in ((1600, 1000), (400, 900)):
         for scheme in ("light", "dark"):
-            picture = await look(page, width, height, scheme)
-            if len(sys.argv) > 5:
-                with open(os.path.join(sys.argv[5], f"status-{width}-{scheme}.png"), "wb") as file:
-                    file.write(picture)
+            await look(page, width, height, scheme, f"{width}-{scheme}")
     check("access", await page.run(ACCESS), [])
 
     # What is unfolded and focused stays so.
@@ -159,6 +216,9 @@ async def show(page):
     check("paused", await page.run(UPDATED), before)
     await page.run("document.getElementById('pause').click()")
     await updated(page)
+
+    await lose(page)
+    await change(page)
 
     # The request ends.
     with open(sys.argv[4], "w"):

@@ -10,6 +10,7 @@
   let isLost = false;
   let timer = 0;
   let running = null;
+  let lastUpdate = "";
   let said = announcer.dataset.text;
 
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "");
@@ -34,15 +35,19 @@
   }
 
   function changeChildren(now, next) {
+    const wantedKeys = new Set([...next.childNodes].map(keyOf).filter(Boolean));
+    // A key may be there more than once. Each element is used once.
     const keyed = new Map();
     for (const child of now.childNodes) {
       const key = keyOf(child);
-      if (key) keyed.set(key, child);
+      if (!key) continue;
+      if (keyed.has(key)) keyed.get(key).push(child);
+      else keyed.set(key, [child]);
     }
     let place = now.firstChild;
     for (const wanted of [...next.childNodes]) {
       const key = keyOf(wanted);
-      let found = key ? keyed.get(key) : place && !keyOf(place) ? place : null;
+      let found = (key ? keyed.get(key)?.shift() : place && !keyOf(place) ? place : null) ?? null;
       if (found && !isSame(found, wanted)) found = null;
       if (!found) {
         now.insertBefore(document.importNode(wanted, true), place);
@@ -57,8 +62,7 @@
           gone.push(rest);
           rest = rest.nextSibling;
         }
-        const stays = (node) => [...next.childNodes].some((other) => keyOf(other) && keyOf(other) === keyOf(node));
-        if (rest && !gone.some(stays)) {
+        if (rest && !gone.some((node) => wantedKeys.has(keyOf(node)))) {
           for (const node of gone) node.remove();
           place = found.nextSibling;
         } else now.insertBefore(found, place);
@@ -80,12 +84,19 @@
   }
 
   function showLost(error) {
-    if (isLost) return;
+    const updated = document.getElementById("updated");
+    if (!isLost) lastUpdate = updated.querySelector("time")?.textContent ?? "a while";
     isLost = true;
     document.body.classList.add("lost");
-    const updated = document.getElementById("updated");
-    updated.textContent = `Not updated since ${updated.querySelector("time")?.textContent ?? "a while"} UTC: ${error}`;
+    updated.textContent = `Not updated since ${lastUpdate} UTC: ${error}`;
     announce(`The page is not updated: ${error}`);
+  }
+
+  // Returns the reason why there is no answer.
+  function reasonOf(error) {
+    if (error.name === "AbortError") return "no answer";
+    // So browsers call all failures of the network, each in other words.
+    return error instanceof TypeError ? `the server cannot be reached (${error.message})` : error.message;
   }
 
   async function refresh() {
@@ -95,7 +106,9 @@
     const limit = setTimeout(() => request.abort(), 10000);
     try {
       const address = location.pathname + location.search;
-      const response = await fetch(address, { cache: "no-store", signal: request.signal });
+      // Whoever has to sign in again is led to a page for that, elsewhere perhaps, where the policy lets nothing be read.
+      const response = await fetch(address, { cache: "no-store", redirect: "manual", signal: request.signal });
+      if (response.type === "opaqueredirect") throw new Error("the address leads elsewhere now; load the page again");
       if (!response.ok) throw new Error(`status ${response.status}`);
       // The policy of this page would refuse the style of the other one, and report it.
       const text = await response.text();
@@ -117,7 +130,7 @@
       document.body.classList.remove("lost");
       announce(page.getElementById("announce").dataset.text);
     } catch (error) {
-      if (running === request) showLost(error.name === "AbortError" ? "no answer" : error.message);
+      if (running === request) showLost(reasonOf(error));
     } finally {
       clearTimeout(limit);
       if (running === request) {
@@ -136,8 +149,12 @@
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", String(isPaused));
-    if (isPaused) clearTimeout(timer);
-    else refresh();
+    if (isPaused) {
+      clearTimeout(timer);
+      // What comes late would change the page all the same.
+      running?.abort();
+      running = null;
+    } else refresh();
   });
   document.addEventListener("visibilitychange", () => (document.hidden || isPaused ? clearTimeout(timer) : refresh()));
 
