@@ -23,8 +23,8 @@ from references import References
 from sandbox import Sandbox, can_be_apart
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# Pages outside of docs/ that show commands.
-OTHERS = ["README.md", "CONTRIBUTING.md", "packaging/README.md", "packaging/wheel/README.md"]
+# Pages outside of docs/ that show commands, or name what there is.
+OTHERS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SAFETY.md", "packaging/README.md", "packaging/wheel/README.md"]
 # Pages that are tested at a time: most of them wait for servers most of the time.
 SIDE_BY_SIDE = 3
 
