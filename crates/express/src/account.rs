@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgrouplist, getgroups};
 
+use crate::bounded::output;
 use crate::failure::Failure;
 use crate::general;
 use crate::parse::Parsed;
@@ -114,9 +115,8 @@ impl Account {
             Access::Search | Access::Execute => "-x",
             Access::Write => "-w",
         };
-        let status =
-            self.command(Path::new("/usr/bin/test")).arg(test).arg(path).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
+        let output = output(self.command(Path::new("/usr/bin/test")).arg(test).arg(path));
+        output.is_ok_and(|output| output.status.success())
     }
 
     /// Returns the account of these ids, whatever it may be. Without `groups`, it has those of the

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+
+use crate::ending;
 
 /// The time that a program may take. A file system or a name server may be slow.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ const MOST: u64 = 64 << 20;
 ///
 /// # Errors
 /// It cannot be started, prints more than anybody reads, or does not end in time; then it is ended,
-/// with the processes that it has started.
+/// with the processes that it has started. So it is when a signal ends this process.
 pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
     output_within(command, LIMIT)
 }
@@ -32,8 +32,8 @@ pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
 fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
     // Files in memory, and no pipes: nobody has to wait for their end, which others may hold open.
     let (mut out, mut errors) = (memory()?, memory()?);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(errors.try_clone()?).spawn()?;
+    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(errors.try_clone()?);
+    let mut child = ending::spawn(command)?;
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     let status = loop {
@@ -50,7 +50,7 @@ fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
             Some(io::Error::other("it prints without end"))
         };
         if let Some(reason) = reason {
-            end_with_descendants(child.id());
+            ending::end_with_descendants(child.id().cast_signed());
             // A file system may hold a process, whatever the signal.
             let _ = (0..100).find(|_| {
                 thread::sleep(BETWEEN_LOOKS);
@@ -61,6 +61,7 @@ fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
         thread::sleep(pause);
         pause = (pause * 2).min(BETWEEN_LOOKS);
     };
+    ending::wait_if_begun();
     Ok(Output { status, stdout: content(&mut out)?, stderr: content(&mut errors)? })
 }
 
@@ -75,17 +76,11 @@ fn content(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Ends a child of this process and all that it has started, as far as they are still its.
-fn end_with_descendants(pid: u32) {
-    let mut waiting: Vec<i32> = i32::try_from(pid).into_iter().collect();
-    while let Some(pid) = waiting.pop() {
-        waiting.extend(os::process::children_of(pid));
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
     use super::*;
 
     fn shell(script: &str) -> Command {

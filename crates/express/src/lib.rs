@@ -20,6 +20,7 @@ mod container;
 mod daemon;
 mod debugging;
 mod doctor;
+mod ending;
 mod environment;
 mod failure;
 mod files;

@@ -4,23 +4,18 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use os::process::{Ended, reap};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
-use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
+use crate::ending;
 use crate::failure::Failure;
 use crate::server_root::ServerRoot;
 use crate::settings::Settings;
-
-/// True while a signal to end ends this process at once: until there is an Apache to pass it on to.
-static IS_ENDED_BY_SIGNALS: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Has the first process of a container end when it is told to, as any other does without a handler.
 /// From the first one the system keeps signals that it has no handler for, so that a container which
@@ -29,14 +24,7 @@ static IS_ENDED_BY_SIGNALS: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// # Errors
 /// There can be no handler.
 pub(crate) fn end_when_told() -> io::Result<()> {
-    if std::process::id() != 1 {
-        return Ok(());
-    }
-    let is_on = IS_ENDED_BY_SIGNALS.get_or_init(|| Arc::new(AtomicBool::new(true)));
-    for signal in [SIGTERM, SIGINT, SIGQUIT] {
-        register_conditional_shutdown(signal, 128 + signal, Arc::clone(is_on))?;
-    }
-    Ok(())
+    if std::process::id() == 1 { ending::watch() } else { Ok(()) }
 }
 
 /// Runs the server until it ends; its exit status.
@@ -72,9 +60,7 @@ pub(crate) fn foreground(settings: &Settings) -> Result<u8, Failure> {
     // the ones it ignores.
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD]).map_err(refuse)?;
-    if let Some(is_on) = IS_ENDED_BY_SIGNALS.get() {
-        is_on.store(false, Ordering::SeqCst);
-    }
+    ending::leave_signals();
     // In a group of its own: Apache sends signals to its whole group when it stops.
     let mut child = command.process_group(0).spawn().map_err(refuse)?;
     attend(&mut child, &mut signals, is_first).map_err(refuse)

@@ -14,6 +14,7 @@ use os::spawn::Plan;
 
 use crate::application::Loader;
 use crate::bounded::output;
+use crate::ending;
 use crate::failure::Failure;
 use crate::general;
 use crate::inputs::Inputs;
@@ -64,6 +65,7 @@ pub(crate) fn load(inputs: &Inputs<'_>, control: &Path) -> Result<(), Failure> {
         directory: Some(c_string(display(&settings.working_directory))),
         ..Plan::default()
     };
+    let _ = ending::watch();
     let started = plan
         .spawn()
         .map_err(|failure| cannot(format!("{} of {}: {}", failure.step, python.display(), failure.error)))?;
@@ -132,6 +134,7 @@ pub(crate) fn wait(
     let mut killed = None;
     loop {
         if let Some(exit) = child.try_wait()? {
+            ending::wait_if_begun();
             return Ok(killed.is_none().then_some(exit));
         }
         if killed.is_none() && (limit.is_some_and(|limit| start.elapsed() >= limit) || is_enough()) {
@@ -147,8 +150,8 @@ pub(crate) fn wait(
 }
 
 /// The text up to its first zero byte, if it has one, behind which no program would read on.
-pub(crate) fn c_string(text: String) -> CString {
-    let mut bytes = OsString::from(text).into_vec();
+pub(crate) fn c_string(text: impl Into<OsString>) -> CString {
+    let mut bytes = text.into().into_vec();
     if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
         bytes.truncate(end);
     }

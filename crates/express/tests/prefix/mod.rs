@@ -14,7 +14,8 @@ case "$*" in
     -l) printf 'Compiled in modules:\n'
         for name in event unixd access_compat authn_core authz_core authz_host mime rewrite alias dir env headers \
             filter reqtimeout; do printf '  mod_%s.c\n' $name; done ;;
-    *" -t") [ ! -e "${0%/*}/refuse" ] || { echo "Syntax error: refused" >&2; exit 1; } ;;
+    *" -t") [ ! -e "${0%/*}/hang" ] || { sleep 1000 & echo $! >>"${0%/*}/pids"; wait; }
+        [ ! -e "${0%/*}/refuse" ] || { echo "Syntax error: refused" >&2; exit 1; } ;;
     *) echo "serving as $$ in $(pwd) for $MOD_WSGI_USER: $*"; exit 3 ;;
 esac
 "#;
