@@ -3,7 +3,7 @@
 use wsgi_core::codes::{NO_CALLABLE, SCRIPT_NOT_COMPILED, SCRIPT_RAISED};
 
 use super::check::{Check, Topic};
-use super::finding::{Finding, Place, Severity};
+use super::finding::{Finding, Severity};
 use super::subject::{Application, Entry, Group, Purpose, Subject};
 use super::trial::{Exception, Lacking, Report, Trial};
 
@@ -125,7 +125,7 @@ fn cause(exception: &Exception, report: &Report, subject: &Subject, application:
     let group = subject.group_of(application);
     let text = exception.chain.join("\n");
     let key = exception.text.trim_matches(['\'', '"']);
-    if exception.kind == "KeyError" && subject.server.variables.iter().any(|(name, _)| name == key) {
+    if exception.kind == "KeyError" && application.variables.iter().any(|(name, _)| name == key) {
         return Cause::Variable(key.to_owned());
     }
     if application.interpreter.as_deref() != Some("") && is_of_interpreter(&text) {
@@ -228,9 +228,9 @@ fn variables(subject: &Subject) -> Vec<Finding> {
             });
         let wanted = match report {
             Some(report) => report.missed.clone(),
-            None => read_in_script(application, &subject.server.variables),
+            None => read_in_script(application),
         };
-        for (name, place) in &subject.server.variables {
+        for (name, place) in &application.variables {
             let is_fatal = fatal.as_ref() == Some(name);
             if !is_fatal && !wanted.contains(name) {
                 continue;
@@ -256,17 +256,24 @@ fn variables(subject: &Subject) -> Vec<Finding> {
 }
 
 /// Returns the variables that the source of a script seems to read from `os.environ`.
-fn read_in_script(application: &Application, variables: &[(String, Option<Place>)]) -> Vec<String> {
+fn read_in_script(application: &Application) -> Vec<String> {
     let Entry::Script(file) = &application.entry else { return Vec::new() };
     let text = os::file::read_small(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).replace('\'', "\"");
-    let is_read = |name: &str| {
-        [format!("environ[\"{name}\"]"), format!("environ.get(\"{name}\""), format!("getenv(\"{name}\"")]
-            .iter()
-            // The environ of a request is called so, too.
-            .any(|reading| text.contains(&format!("os.{reading}")))
+    // The environ of a request is called so, too.
+    let is_in = |line: &str, name: &str| {
+        let item = format!("os.environ[\"{name}\"]");
+        let mut behind = line.split(&item).skip(1).map(str::trim_start);
+        // What is assigned to is not read.
+        let is_item = behind.any(|rest| !rest.starts_with('=') || rest.starts_with("=="));
+        let calls = [format!("os.environ.get(\"{name}\""), format!("os.getenv(\"{name}\"")];
+        is_item || calls.iter().any(|call| line.contains(call))
     };
-    variables.iter().map(|(name, _)| name).filter(|name| is_read(name)).cloned().collect()
+    let is_read = |name: &str| {
+        let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.any(|line| is_in(line, name))
+    };
+    application.variables.iter().map(|(name, _)| name).filter(|name| is_read(name)).cloned().collect()
 }
 
 fn interpreter(subject: &Subject) -> Vec<Finding> {
@@ -316,7 +323,7 @@ fn unsupported(name: &str, report: &Report) -> Option<Finding> {
             "{name} runs in a sub-interpreter, and its extension module {first}{others} does not support that"
         ))
         .because(
-            "such modules share their state between interpreters, or use that of the wrong one: they deadlock or crash",
+            "such modules share their state between interpreters, or use that of the wrong one: they can deadlock or crash",
         ),
     )
 }

@@ -18,6 +18,7 @@ use crate::account::{Access, Account};
 use crate::apache::{Apache, Mpm};
 use crate::application;
 use crate::checks;
+use crate::ending;
 use crate::failure::Failure;
 use crate::general;
 use crate::inputs::Inputs;
@@ -121,11 +122,6 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
             threads_per_child: Some(capacity.threads_per_child),
             log_files: 2,
             files_limit: getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
-            variables: settings
-                .environment
-                .variables()
-                .map(|(name, option)| (name.to_owned(), Some(Place::Option(option))))
-                .collect(),
         },
         applications: application(&settings).into_iter().collect(),
         groups: vec![group],
@@ -241,6 +237,11 @@ fn application(settings: &Settings) -> Option<Application> {
         // The generated configuration passes it on.
         has_authorization: true,
         startup_timeout: u64::try_from(settings.startup_timeout).unwrap_or(0),
+        variables: settings
+            .environment
+            .variables()
+            .map(|(name, option)| (name.to_owned(), Some(Place::Option(option))))
+            .collect(),
     })
 }
 
@@ -312,14 +313,14 @@ impl Scratch {
         let made = mkdtemp(&template).map_err(|error| {
             Failure::file("create", &template, &error.into(), "name another directory with TMPDIR")
         })?;
+        ending::add_scratch(&made);
         Ok(Self(made))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left of it is in a directory for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
+        ending::remove_scratch(&self.0);
     }
 }
 
@@ -364,7 +365,6 @@ fn server_environment(
     }
 }
 
-/// Returns the unit that was named.
 /// Returns the unit that an option names.
 pub(super) fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
     let name = parsed.text(&super::UNIT)?;

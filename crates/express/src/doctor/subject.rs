@@ -11,7 +11,7 @@ use wsgi_core::python_home;
 
 use super::apache::Configuration;
 use super::finding::{Finding, Place};
-use super::trial::{Trial, try_import};
+use super::trial::{Trial, try_all};
 use super::unit::Unit;
 use crate::account::Account;
 
@@ -58,8 +58,6 @@ pub(crate) struct Server {
     pub(crate) log_files: u32,
     /// The most descriptors that it may have, where its service does not say.
     pub(crate) files_limit: Option<u64>,
-    /// The variables that requests have (`SetEnv`, `PassEnv`), and their places.
-    pub(crate) variables: Vec<(String, Option<Place>)>,
 }
 
 /// An address that Apache listens on.
@@ -148,6 +146,8 @@ pub(crate) struct Application {
     pub(crate) has_authorization: bool,
     /// Seconds that loading it may take; 0 for no limit.
     pub(crate) startup_timeout: u64,
+    /// The variables that its requests have (`SetEnv`, `PassEnv`), and their places.
+    pub(crate) variables: Vec<(String, Option<Place>)>,
 }
 
 /// The thing that an application is loaded from.
@@ -228,8 +228,7 @@ impl Subject {
 
     /// Returns the applications with what came of importing them.
     pub(crate) fn trials(&self) -> impl Iterator<Item = (&Application, &Trial)> {
-        let import = || self.applications.iter().map(|application| try_import(self, application)).collect();
-        self.applications.iter().zip(self.trials.get_or_init(import))
+        self.applications.iter().zip(self.trials.get_or_init(|| try_all(self)))
     }
 
     /// Returns the processes of an application.
@@ -285,6 +284,7 @@ impl Subject {
             place: Some(Place::line(Path::new("/a.conf"), 4)),
             has_authorization: true,
             startup_timeout: 15,
+            variables: Vec::new(),
         };
         let server = Server {
             program: None,
@@ -297,7 +297,6 @@ impl Subject {
             threads_per_child: None,
             log_files: 2,
             files_limit: None,
-            variables: Vec::new(),
         };
         Self {
             name: "a sample".to_owned(),

@@ -47,6 +47,10 @@ def run_elsewhere(text, own_gil):
 
 def run(order):
     own = os.getpid()
+    for name in ("home", "entry"):
+        if order[name] and not (name == "entry" and order["kind"] == "module"):
+            order[name] = path_of(order[name])
+    order["path"] = [path_of(entry) for entry in order["path"]]
     report = {"loaded": False, "python": sys.version.split()[0]}
     sys.argv = ["mod_wsgi"]
     set_locale(report)
@@ -74,7 +78,8 @@ def run(order):
             report[name] = facts()
         except BaseException:
             pass
-    text = encode(report).encode("ascii", "replace")
+    # What stands for bytes in the name of a file is no text.
+    text = encode(report, ensure_ascii=False).encode("utf-8", "replace")
     while text:
         text = text[write(REPORT, text) :]
     try:
@@ -92,6 +97,11 @@ def run(order):
         except BaseException:
             pass
     leave(0)
+
+
+def path_of(text):
+    """Returns the path of a text of which each character is a byte."""
+    return os.fsdecode(text.encode("latin-1"))
 
 
 def set_locale(report):
@@ -222,6 +232,13 @@ def candidates(module):
     return found
 
 
+def text_of(error):
+    try:
+        return str(error)
+    except BaseException:
+        return "(its text cannot be had)"
+
+
 def describe(error):
     import traceback
 
@@ -231,9 +248,9 @@ def describe(error):
         frames.append([error.filename, error.lineno or 0, "<module>"])
     chain, cause = [], error
     while cause is not None and len(chain) < 10:
-        chain.append(f"{type(cause).__name__}: {cause}")
+        chain.append(f"{type(cause).__name__}: {text_of(cause)}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = str(error.msg) if isinstance(error, SyntaxError) else text_of(error)
     described = {"type": type(error).__name__, "text": text, "frames": frames[-20:], "chain": chain}
     if isinstance(error, ImportError):
         described["module"] = error.name

@@ -1,23 +1,28 @@
 //! The import of an application, in a process like those that would serve it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::num::NonZero;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::killpg;
 use nix::unistd::{Pid, geteuid};
 use os::process::{Exit, Signal};
-use os::spawn::Plan;
+use os::spawn::{Limit, Plan};
 use serde::{Deserialize, Serialize};
 use wsgi_core::python_home;
 
 use super::subject::{Application, Entry, Group, Purpose, Subject};
 use crate::account::{Access, Account};
-use crate::quote::display;
+use crate::ending;
 use crate::trial::{c_string, wait};
 
 /// The program; its comment says how it is run.
@@ -29,6 +34,8 @@ const STARTER: &str = "import sys; exec(compile(sys.argv[1], '<doctor>', 'exec')
 const REPORT: i32 = 3;
 /// The time for an application whose group has no limit.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The most imports at a time.
+const MOST_AT_A_TIME: usize = 4;
 /// The most of a report that is read.
 const MOST: u64 = 4 << 20;
 /// The most that an application may print.
@@ -159,20 +166,40 @@ fn first_line(text: &str) -> &str {
     text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim()
 }
 
-/// Imports an application.
-pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial {
-    let group = subject.group_of(application);
-    let can_enter = |home: &Path| group.account.blockade(Access::Search, &group.outside(home)).is_none();
-    let is_closed = !is_readable(group, &application.entry) || !group.home.as_deref().is_none_or(can_enter);
-    let is_locked = group.chroot.is_some() && !geteuid().is_root();
-    if !subject.may_import || is_closed || is_locked {
-        return Trial::None;
-    }
-    let Some(programs) = programs(subject, group) else { return Trial::None };
-    match run(subject, application, group, programs) {
-        Ok(trial) => trial,
-        Err(reason) => Trial::NotStarted(reason),
-    }
+/// Imports all applications, and returns what came of each, in their order. Some are imported side by
+/// side: each may take its time, also because it waits for something that is not there.
+pub(super) fn try_all(subject: &Subject) -> Vec<Trial> {
+    let attempts: Vec<_> =
+        subject.applications.iter().map(|application| Attempt::new(subject, application)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(attempt) = attempts.get(number) else { return done };
+            let trial = attempt
+                .as_ref()
+                .map_or(Trial::None, |attempt| attempt.run().unwrap_or_else(Trial::NotStarted));
+            done.push((number, trial));
+        }
+    };
+    let mut trials: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (1..at_a_time(attempts.len())).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others =
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        own.into_iter().chain(others).collect()
+    });
+    // What they have started ends with them.
+    super::leftovers::end();
+    trials.sort_by_key(|(number, _)| *number);
+    trials.into_iter().map(|(_, trial)| trial).collect()
+}
+
+/// Returns the number of imports at a time: no more than there are processors, since the time of each
+/// is limited.
+fn at_a_time(count: usize) -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_AT_A_TIME).min(count)
 }
 
 /// Returns whether there is something to be imported; that there is not is found elsewhere.
@@ -193,51 +220,89 @@ fn programs(subject: &Subject, group: &Group) -> Option<Vec<PathBuf>> {
     (!is_closed).then(|| vec![found.program])
 }
 
-fn run(
-    subject: &Subject,
-    application: &Application,
-    group: &Group,
-    programs: Vec<PathBuf>,
-) -> Result<Trial, String> {
-    let order = serde_json::to_string(&order(application, group)).map_err(|error| error.to_string())?;
-    let memory = || memfd_create(c"doctor", MFdFlags::MFD_CLOEXEC);
-    let (output, report) =
-        (memory().map_err(|error| error.to_string())?, memory().map_err(|error| error.to_string())?);
-    let account = Some(&group.account).filter(|account| geteuid().is_root() && !account.uid.is_root());
-    let plan = Plan {
-        programs: programs.iter().map(|program| c_string(display(program))).collect(),
-        arguments: ["-c", STARTER, SOURCE, &order].map(|argument| c_string(argument.to_owned())).into(),
-        environment: environment(subject, group).into_iter().map(c_string).collect(),
-        kept: vec![(REPORT, report.as_fd())],
-        output: Some(output.as_fd()),
-        // With a group of its own, it can be ended together with what the application starts.
-        is_session: true,
-        is_bound: true,
-        chroot: group.chroot.as_deref().map(|root| c_string(display(root))),
-        account: account.map(Account::identity),
-        directory: Some(c_string(display(&directory(subject, group)))),
-        umask: group.umask,
-        limits: group.limits.clone(),
-        ..Plan::default()
-    };
-    let started = plan.spawn().map_err(|failure| format!("{}: {}", failure.step, failure.error))?;
-    let seconds = application.startup_timeout;
-    let limit = if seconds > 0 { Duration::from_secs(seconds) } else { LONGEST };
-    let printed = || nix::sys::stat::fstat(&output).map_or(0, |facts| facts.st_size);
-    let exit = wait(&started.child, Some(limit), &|| printed() > MOST_PRINTED);
-    let exit = exit.map_err(|error| error.to_string())?;
-    // What it has started ends with it.
-    let _ = killpg(Pid::from_raw(started.child.pid()), Signal::SIGKILL);
-    super::leftovers::end();
-    let last = || String::from_utf8_lossy(&read(&output, MOST_OUTPUT).unwrap_or_default()).into_owned();
-    let text = read(&report, MOST).map_err(|error| error.to_string())?;
-    Ok(match (serde_json::from_slice(&text), exit) {
-        // It has imported the application, however it has ended then.
-        (Ok(report), _) => Trial::Done(Box::new(Report { output: last(), ..report })),
-        (Err(_), Some(exit)) => Trial::Ended(exit, last_lines(&last())),
-        (Err(_), None) if printed() > MOST_PRINTED => Trial::Flood,
-        (Err(_), None) => Trial::Late(limit.as_secs()),
-    })
+/// An import that is to be tried.
+struct Attempt {
+    programs: Vec<CString>,
+    order: String,
+    environment: Vec<CString>,
+    chroot: Option<CString>,
+    /// `None`: the present user's.
+    account: Option<os::spawn::Account>,
+    directory: CString,
+    umask: Option<u32>,
+    limits: Vec<Limit>,
+    /// The time that it may take.
+    longest: Duration,
+}
+
+impl Attempt {
+    /// Prepares the import of an application; `None` if it may not be tried, or what prevents it is found
+    /// elsewhere.
+    fn new(subject: &Subject, application: &Application) -> Option<Self> {
+        let group = subject.group_of(application);
+        let can_enter = |home: &Path| group.account.blockade(Access::Search, &group.outside(home)).is_none();
+        let is_locked = group.chroot.is_some() && !geteuid().is_root();
+        if !subject.may_import
+            || is_locked
+            || !is_readable(group, &application.entry)
+            || !group.home.as_deref().is_none_or(can_enter)
+        {
+            return None;
+        }
+        let seconds = application.startup_timeout;
+        Some(Self {
+            programs: programs(subject, group)?.iter().map(c_string).collect(),
+            // There is nothing in it that JSON cannot hold.
+            order: ascii(&serde_json::to_string(&order(application, group)).unwrap_or_default()),
+            environment: environment(subject, group).into_iter().map(c_string).collect(),
+            chroot: group.chroot.as_ref().map(c_string),
+            account: Some(&group.account)
+                .filter(|account| geteuid().is_root() && !account.uid.is_root())
+                .map(Account::identity),
+            directory: c_string(directory(subject, group)),
+            umask: group.umask,
+            limits: group.limits.clone(),
+            longest: if seconds > 0 { Duration::from_secs(seconds) } else { LONGEST },
+        })
+    }
+
+    fn run(&self) -> Result<Trial, String> {
+        let memory = || memfd_create(c"doctor", MFdFlags::MFD_CLOEXEC).map_err(|error| error.to_string());
+        let (output, report) = (memory()?, memory()?);
+        let arguments = ["-c", STARTER, SOURCE, &self.order];
+        let plan = Plan {
+            programs: self.programs.clone(),
+            arguments: arguments.map(c_string).into(),
+            environment: self.environment.clone(),
+            kept: vec![(REPORT, report.as_fd())],
+            output: Some(output.as_fd()),
+            // With a group of its own, it can be ended together with what the application starts.
+            is_session: true,
+            is_bound: true,
+            chroot: self.chroot.clone(),
+            account: self.account.clone(),
+            directory: Some(self.directory.clone()),
+            umask: self.umask,
+            limits: self.limits.clone(),
+            ..Plan::default()
+        };
+        let _ = ending::watch();
+        let started = plan.spawn().map_err(|failure| format!("{}: {}", failure.step, failure.error))?;
+        let printed = || nix::sys::stat::fstat(&output).map_or(0, |facts| facts.st_size);
+        let exit = wait(&started.child, Some(self.longest), &|| printed() > MOST_PRINTED);
+        let exit = exit.map_err(|error| error.to_string())?;
+        // What it has started ends with it.
+        let _ = killpg(Pid::from_raw(started.child.pid()), Signal::SIGKILL);
+        let last = || String::from_utf8_lossy(&read(&output, MOST_OUTPUT).unwrap_or_default()).into_owned();
+        let text = read(&report, MOST).map_err(|error| error.to_string())?;
+        Ok(match (serde_json::from_slice(&text), exit) {
+            // It has imported the application, however it has ended then.
+            (Ok(report), _) => Trial::Done(Box::new(Report { output: last(), ..report })),
+            (Err(_), Some(exit)) => Trial::Ended(exit, last_lines(&last())),
+            (Err(_), None) if printed() > MOST_PRINTED => Trial::Flood,
+            (Err(_), None) => Trial::Late(self.longest.as_secs()),
+        })
+    }
 }
 
 /// Returns the directory that processes of a group start in: `home=`; else their user's own, unless
@@ -251,18 +316,17 @@ fn directory(subject: &Subject, group: &Group) -> PathBuf {
 }
 
 fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
-    let file = |path: &Path| path.to_string_lossy().into_owned();
     let inside = |path: &Path| group.inside(path).unwrap_or_else(|| path.to_owned());
     let (kind, entry, module) = match &application.entry {
         Entry::Script(path) => {
-            let path = &inside(path);
+            let path = inside(path);
             let name = application.module.clone();
             let name =
                 name.unwrap_or_else(|| wsgi_core::script::module_name(path.as_os_str().as_bytes(), true));
-            ("script", file(path), name)
+            ("script", bytes(&path), name)
         }
         Entry::Module(name) => ("module", name.clone(), String::new()),
-        Entry::Paste(path) => ("paste", file(path), String::new()),
+        Entry::Paste(path) => ("paste", bytes(&inside(path)), String::new()),
     };
     let interpreter = application.interpreter.as_deref();
     Order {
@@ -279,13 +343,30 @@ fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
             Purpose::Decision(functions) => functions.to_vec(),
         },
         module,
-        home: group.home.as_deref().filter(|_| !group.is_embedded()).map(file),
-        path: group.python_path.iter().map(|path| file(path)).collect(),
+        home: group.home.as_deref().filter(|_| !group.is_embedded()).map(bytes),
+        path: group.python_path.iter().map(|path| bytes(path)).collect(),
         group: group.name.as_deref().unwrap_or_default(),
         application_group: interpreter.unwrap_or("unknown"),
         processes: group.processes,
         threads: group.threads,
     }
+}
+
+/// Returns a path as a text of which each character is a byte: it need not be UTF-8.
+fn bytes(path: &Path) -> String {
+    path.as_os_str().as_bytes().iter().map(|&byte| char::from(byte)).collect()
+}
+
+/// Returns a JSON text that is the same in every locale.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for unit in json.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => text.push(char::from(byte)),
+            _ => text += &format!("\\u{unit:04x}"),
+        }
+    }
+    text
 }
 
 /// Returns the environment of a group's processes, in the order of the supervisor: the server's, the
@@ -408,6 +489,48 @@ mod tests {
         assert_eq!(lacks("get_realm_hash = 1\n", passwords).as_deref(), Some("get_realm_hash"));
         assert_eq!(lacks("get_realm_hash = print\n", passwords), None);
         assert_eq!(lacks("", Purpose::Import), None);
+    }
+
+    #[test]
+    fn paths_and_texts_may_have_any_bytes() {
+        use std::ffi::OsStr;
+        let directory = tempfile::tempdir().unwrap();
+        let odd = directory.path().join(OsStr::from_bytes(b"\xff \xc3\xa4"));
+        std::fs::create_dir(&odd).unwrap();
+        let mut subject = with_script(&odd, "application = print\n");
+        subject.applications[0].entry = Entry::Script(odd.join("app.wsgi"));
+        subject.groups[0].home = Some(odd.clone());
+        assert!(report(&subject).loaded);
+        let mut subject = with_script(&odd, "open(__file__ + 'none')\n");
+        subject.applications[0].entry = Entry::Script(odd.join("app.wsgi"));
+        assert_eq!(report(&subject).error.as_ref().unwrap().kind, "FileNotFoundError");
+        let script = "class Odd(Exception):\n    def __str__(self):\n        raise self\nraise Odd\n";
+        assert_eq!(report(&with_script(odd.parent().unwrap(), script)).error.as_ref().unwrap().kind, "Odd");
+    }
+
+    #[test]
+    fn applications_are_imported_side_by_side() {
+        if at_a_time(2) < 2 {
+            eprintln!("skipped: there is one processor");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        // Each needs the other one.
+        let script = |own: &str, other: &str| {
+            let open = directory.path().join(own).display().to_string();
+            let awaited = directory.path().join(other).display().to_string();
+            format!(
+                "import os, time\nopen({open:?}, 'w').close()\nend = time.time() + 40\n\
+                 while not os.path.exists({awaited:?}):\n    assert time.time() < end\n    time.sleep(0.01)\napplication = print\n"
+            )
+        };
+        let mut subject = with_script(directory.path(), &script("a", "b"));
+        let other = directory.path().join("other.wsgi");
+        std::fs::write(&other, script("b", "a")).unwrap();
+        let more = Subject::sample(&other.to_string_lossy()).applications;
+        subject.applications.extend(more);
+        let trials: Vec<_> = subject.trials().map(|(_, trial)| trial.report().unwrap().loaded).collect();
+        assert_eq!(trials, [true, true]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use wsgi_core::words::display;
 
 use super::groups::Gathered;
 use crate::doctor::apache::line::{Line, path, place};
-use crate::doctor::apache::model::Host;
+use crate::doctor::apache::model::{Host, Model};
 use crate::doctor::apache::{Configuration, handlers};
 use crate::doctor::finding::Place;
 use crate::doctor::subject::{Application, Entry, Purpose};
@@ -140,6 +140,7 @@ impl Gathered<'_> {
             // It is no application, and gets what Apache has found in it.
             has_authorization: true,
             startup_timeout: self.startup_timeout(group),
+            variables: Vec::new(),
         });
     }
 
@@ -203,16 +204,49 @@ impl Gathered<'_> {
             // Where Apache asks for passwords itself, the application has nothing to ask for.
             has_authorization: effective.pass_authorization() || configuration.authenticates(host, file, url),
             startup_timeout: self.startup_timeout(group),
+            variables: variables(&configuration.model, host),
         };
         // Two hosts for one application are usual: one for HTTP, one for HTTPS.
-        let is_known = self.applications.iter().any(|other| {
+        let known = self.applications.iter_mut().find(|other| {
             other.group == application.group
                 && other.entry == application.entry
                 && other.callable == application.callable
                 && other.interpreter == application.interpreter
         });
-        if !is_known {
-            self.applications.push(application);
+        match known {
+            Some(known) => add_variables(&mut known.variables, application.variables),
+            None => self.applications.push(application),
+        }
+    }
+}
+
+/// Returns the variables that requests to a host have.
+fn variables(model: &Model, host: &Host) -> Vec<(String, Option<Place>)> {
+    let main = host.position.is_some().then(|| model.main());
+    let hosts = std::iter::once(host).chain(main);
+    let lines = hosts
+        .flat_map(|host| host.lines.iter().chain(host.sections.iter().flat_map(|section| &section.lines)));
+    let mut variables = Vec::new();
+    for line in lines {
+        let names = match line.name.to_ascii_lowercase().as_str() {
+            "setenv" => 1,
+            "passenv" => usize::MAX,
+            _ => continue,
+        };
+        let words = line.words().take(names);
+        add_variables(&mut variables, words.map(|word| (display(&word).into_owned(), Some(line.place()))));
+    }
+    variables
+}
+
+/// Adds those that are not there yet.
+fn add_variables(
+    variables: &mut Vec<(String, Option<Place>)>,
+    more: impl IntoIterator<Item = (String, Option<Place>)>,
+) {
+    for variable in more {
+        if variables.iter().all(|(name, _)| *name != variable.0) {
+            variables.push(variable);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What configurations say, as facts.
 
 use super::*;
+use crate::doctor::finding::Place;
 
 fn of(lines: &str) -> Subject {
     let directory = tempfile::tempdir().unwrap();
@@ -42,10 +43,7 @@ fn groups_and_applications_have_their_lines() {
         (Some(Path::new("/venv")), 3)
     );
     let [first, second] = &subject.applications[..] else { panic!("{:?}", subject.applications) };
-    assert_eq!(
-        (first.group, first.interpreter.as_deref(), line(first.place.as_ref())),
-        (0, Some(""), 12)
-    );
+    assert_eq!((first.group, first.interpreter.as_deref(), line(first.place.as_ref())), (0, Some(""), 12));
     assert_eq!((first.callable.as_str(), first.has_authorization), ("application", false));
     assert_eq!((second.group, second.interpreter.as_deref(), second.has_authorization), (1, None, true));
     let server = &subject.server;
@@ -55,7 +53,7 @@ fn groups_and_applications_have_their_lines() {
         server.workers.as_ref().map(|(workers, place)| (*workers, line(place.as_ref()))),
         Some((30, 7))
     );
-    assert_eq!(server.variables.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+    assert_eq!(first.variables.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A", "B"]);
 }
 
 #[test]
@@ -73,13 +71,7 @@ fn scripts_that_no_url_leads_to_are_found() {
         .map(|script| {
             let name = script.entry.file().unwrap().file_name().unwrap().to_str().unwrap();
             let group = subject.group_of(script).name.as_deref().unwrap_or_default();
-            (
-                name,
-                line(script.place.as_ref()),
-                group,
-                script.interpreter.as_deref(),
-                script.startup_timeout,
-            )
+            (name, line(script.place.as_ref()), group, script.interpreter.as_deref(), script.startup_timeout)
         })
         .collect();
     let expected = [
@@ -91,6 +83,25 @@ fn scripts_that_no_url_leads_to_are_found() {
     ];
     assert_eq!(found, expected);
     assert!(subject.serves(0) && !subject.serves(1));
+}
+
+#[test]
+fn variables_are_those_of_the_host() {
+    let host =
+        |name: &str, lines: &str| format!("<VirtualHost *:80>\nServerName {name}\n{lines}</VirtualHost>\n");
+    let shop = "WSGIScriptAlias / /srv/a.wsgi\nSetEnv B 2\n<Location />\nSetEnv C 3\n</Location>\n";
+    let subject =
+        of(&format!("SetEnv A 1\nSetEnv B 1\n{}{}", host("php", "SetEnv D 4\n"), host("shop", shop)));
+    let [application] = &subject.applications[..] else { panic!("{:?}", subject.applications) };
+    let found: Vec<_> =
+        application.variables.iter().map(|(name, place)| (name.as_str(), line(place.as_ref()))).collect();
+    assert_eq!(found, [("B", 10), ("C", 12), ("A", 1)]);
+}
+
+#[test]
+fn a_log_of_errors_is_open_once() {
+    let host = "<VirtualHost *:80>\nErrorLog e.log\nCustomLog a.log common\n</VirtualHost>\n";
+    assert_eq!(of(&format!("ErrorLog e.log\n{host}{host}")).server.log_files, 3);
 }
 
 #[test]
