@@ -25,6 +25,11 @@ pub(crate) enum Access {
 pub(crate) fn access(sections: &[&Section]) -> Access {
     let mut access = Access::Open;
     let mut old = Access::Open;
+    // Whom the words of Apache 2.2 let in then is asked nothing else.
+    let satisfy = sections.iter().flat_map(|section| &section.lines).rfind(|line| line.is("Satisfy"));
+    if satisfy.and_then(|line| line.text(0)).is_some_and(|word| word.eq_ignore_ascii_case("any")) {
+        return Access::Open;
+    }
     for section in sections {
         let denied = |position: &Position, is_old| Access::Denied {
             position: position.clone(),

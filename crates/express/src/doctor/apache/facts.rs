@@ -6,6 +6,7 @@ mod groups;
 mod tests;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::getrlimit;
@@ -14,7 +15,6 @@ use wsgi_core::words::display;
 use super::line::{Line, path};
 use super::{Configuration, checks};
 use crate::apache::Mpm;
-use crate::doctor::finding::Place;
 use crate::doctor::subject::{Listen, Server, Subject};
 use crate::doctor::unit::Unit;
 use groups::Gathered;
@@ -39,7 +39,6 @@ pub(crate) fn subject(configuration: Configuration) -> Subject {
             .workers()
             .map(|(workers, line)| (u32::try_from(workers).unwrap_or(u32::MAX), line.map(Line::place))),
         environment: environment(&configuration),
-        variables: variables(&configuration),
     };
     Subject {
         name: configuration.file.display().to_string(),
@@ -142,15 +141,18 @@ fn unit(configuration: &Configuration) -> Option<Unit> {
     let (name, _) = [("apache2", "/etc/apache2/apache2.conf"), ("httpd", "/etc/httpd/conf/httpd.conf")]
         .into_iter()
         .find(|(_, known)| *known == file)?;
-    Unit::read(&format!("{name}.service"), Path::new("/"))
+    // Its files are also where nothing is started by them, as in containers.
+    let is_in_force = Path::new("/run/systemd/system").is_dir();
+    Unit::read(&format!("{name}.service"), Path::new("/")).filter(|_| is_in_force)
 }
 
 fn log_files(configuration: &Configuration) -> u32 {
-    let count = ["ErrorLog", "CustomLog", "TransferLog", "GlobalLog", "ForensicLog"]
-        .iter()
-        .map(|name| configuration.model.all(name).count())
-        .sum::<usize>();
-    u32::try_from(count).unwrap_or(u32::MAX)
+    let model = &configuration.model;
+    let of_requests = ["CustomLog", "TransferLog", "GlobalLog", "ForensicLog"];
+    let count = of_requests.iter().map(|name| model.all(name).count()).sum::<usize>();
+    // Hosts with the same one share it.
+    let errors: BTreeSet<_> = model.all("ErrorLog").map(|line| &line.arguments).collect();
+    u32::try_from(count + errors.len()).unwrap_or(u32::MAX)
 }
 
 /// Returns the most descriptors that the server may have: if it runs, what it was started with.
@@ -160,7 +162,12 @@ fn files_limit(configuration: &Configuration) -> Option<u64> {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         line.split_whitespace().next()?.parse().ok()
     };
-    let own = || getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft);
+    let own = || {
+        let (soft, hard) = getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok()?;
+        // Debian's `apache2ctl` raises it.
+        let is_raised = configuration.is_root && configuration.file.with_file_name("envvars").is_file();
+        Some(if is_raised { soft.max(hard.min(8192)) } else { soft })
+    };
     running().or_else(own)
 }
 
@@ -168,20 +175,4 @@ fn files_limit(configuration: &Configuration) -> Option<u64> {
 fn environment(configuration: &Configuration) -> Vec<(String, String)> {
     let variables = configuration.launcher.iter().flat_map(|launcher| &launcher.environment);
     variables.map(|(name, value)| (display(name).into_owned(), display(value).into_owned())).collect()
-}
-
-fn variables(configuration: &Configuration) -> Vec<(String, Option<Place>)> {
-    let hosts = &configuration.model.hosts;
-    let lines = hosts
-        .iter()
-        .flat_map(|host| host.lines.iter().chain(host.sections.iter().flat_map(|section| &section.lines)));
-    let mut variables = Vec::new();
-    for line in lines {
-        if line.is("SetEnv") {
-            variables.extend(line.text(0).map(|name| (name, Some(line.place()))));
-        } else if line.is("PassEnv") {
-            variables.extend(line.words().map(|name| (display(&name).into_owned(), Some(line.place()))));
-        }
-    }
-    variables
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use wsgi_core::alias::Location;
 use wsgi_core::route::RouteOptions;
@@ -15,6 +16,7 @@ use super::mapping::{Kind, taking};
 use super::model::{Host, Model};
 use super::overrides::{below, served};
 use super::section::Section;
+use super::system::Expression;
 use crate::doctor::finding::Place;
 
 /// The most files in one directory that are looked at.
@@ -189,8 +191,13 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Returns whether a file looks like a script: others of its name may be modules, or data.
+/// Returns whether a file looks like a script, which gives something the name `application`: others
+/// beside it may be modules, or data.
 fn is_script(file: &Path) -> bool {
-    let text = os::file::read_small(file).unwrap_or_default();
-    text.windows(b"application".len()).any(|text| text == b"application")
+    static BINDING: LazyLock<Expression> = LazyLock::new(|| {
+        Expression::new(
+            br"(?m-u)^(?:application\s*[=:]|(?:def|class)\s+application\b|\s*(?:from|import)\s[^\n#]*\bapplication\b)",
+        )
+    });
+    BINDING.matches(&os::file::read_small(file).unwrap_or_default())
 }

@@ -59,8 +59,7 @@ impl Mapping {
             _ => return None,
         };
         let mut url = words.next()?;
-        // A status may come first.
-        if kind == Kind::Redirect && !url.starts_with(b"/") && !is_match {
+        if kind == Kind::Redirect && is_status(&url) {
             url = words.next()?;
         }
         let target = words.next().unwrap_or_default();
@@ -99,6 +98,11 @@ impl Mapping {
         }
     }
 
+    /// Returns whether it is not known which URLs it takes.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        matches!(&self.url, Url::Match(expression) if !expression.is_known())
+    }
+
     /// Returns the prefix of its URLs.
     pub(crate) fn prefix(&self) -> Option<&[u8]> {
         match &self.url {
@@ -120,6 +124,12 @@ impl Mapping {
             Url::Match(_) => format!("{name}Match"),
         }
     }
+}
+
+/// Returns whether a word of a redirection is its status.
+fn is_status(word: &[u8]) -> bool {
+    ["permanent", "temp", "seeother", "gone"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+        || word.iter().all(u8::is_ascii_digit)
 }
 
 /// Returns the mapping that takes a URL, of those in the order in which they are tried.

@@ -11,7 +11,7 @@ use wsgi_core::directive::{Directive, Scope, Target};
 use super::line::Line;
 use super::mapping::Mapping;
 use super::overrides::{self, Refusal};
-use super::section::{Kind, Section, applying};
+use super::section::{Section, applying};
 use super::system::{Known, Machine, compile};
 
 /// The meaning of a configuration.
@@ -113,6 +113,24 @@ impl Model {
         Some((line.number(0)?, line))
     }
 
+    /// Returns whether requests come to a host: they come to the main server where no virtual host takes
+    /// what an address gets.
+    pub(crate) fn is_reached(&self, host: &Host) -> bool {
+        let mut listens = self.main().lines.iter().filter(|line| line.is("Listen")).peekable();
+        let is_taken = |line: &Line| {
+            let text = line.text(0).unwrap_or_default();
+            let (listening, port) = text.rsplit_once(':').unwrap_or(("", &text));
+            self.hosts.iter().flat_map(|host| &host.addresses).any(|address| {
+                let (name, of) = match address.rsplit_once(':') {
+                    Some((name, port)) if !port.ends_with(']') => (name, port),
+                    _ => (address.as_str(), "*"),
+                };
+                (["*", "_default_"].contains(&name) || name == listening) && (of == "*" || of == port)
+            })
+        };
+        host.position.is_some() || listens.peek().is_none() || !listens.all(is_taken)
+    }
+
     /// Returns the lines of the name `name` in all servers.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &Line> {
         self.hosts.iter().flat_map(|host| &host.lines).filter(move |line| line.is(name))
@@ -177,13 +195,13 @@ impl Model {
         self.global.review(&reviewed)
     }
 
-    /// Returns whether a request may be for this part of the configuration: some section with a
-    /// condition has lines of this name.
+    /// Returns whether lines of this name are in sections of which it is not known which requests they
+    /// are for.
     pub(crate) fn is_conditional(&self, name: &str) -> bool {
         let sections = self.hosts.iter().flat_map(|host| &host.sections);
         sections
             .flat_map(|section| std::iter::once(section).chain(&section.nested))
-            .filter(|section| section.kind == Kind::If)
+            .filter(|section| section.is_uncertain())
             .any(|section| section.lines.iter().any(|line| line.is(name)))
     }
 }

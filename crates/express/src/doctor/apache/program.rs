@@ -95,12 +95,19 @@ impl Launcher {
     pub(crate) fn defines(&self) -> Vec<String> {
         let script = self.control.as_ref().and_then(|script| os::file::read_small(script).ok());
         let script = script.map(|script| display(&script).into_owned());
-        let words: Vec<_> = script.iter().flat_map(|script| script.split_whitespace()).collect();
-        let defined = words.windows(2).filter(|pair| pair[0] == "-D").map(|pair| pair[1].to_owned());
+        let words = script.iter().flat_map(|script| script.split_whitespace()).map(str::to_owned);
+        let words: Vec<_> = words.chain(self.arguments()).collect();
+        let defined = words.windows(2).filter(|pair| pair[0] == "-D").map(|pair| pair[1].clone());
         let mut names: Vec<_> = defined.collect();
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Returns the arguments that Debian's `apache2ctl` adds to those of the command line.
+    fn arguments(&self) -> Vec<String> {
+        let value = self.environment.get(&b"APACHE_ARGUMENTS"[..]).filter(|_| self.control.is_none());
+        value.map(|value| display(value).split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
     }
 
     /// Asks Apache about a configuration; `None` if it cannot be asked.
@@ -120,12 +127,14 @@ impl Launcher {
         let Output { status, stdout, stderr } = output(command.args(&arguments)).ok()?;
         let errors = display(&stderr).into_owned();
         let complaint = (!status.success()).then(|| complaint(&errors));
-        // What this module warns of, overlapping aliases and a second module have checks of their own.
+        // What this module warns of, overlapping aliases and a second module have checks of their own;
+        // mod_info is loaded here, too.
         let is_new = |line: &&str| {
             line.contains(":warn] ")
                 && !line.contains("[wsgi:")
                 && !line.contains("AH00671")
                 && !line.contains("AH01574: module wsgi_module")
+                && !line.contains("AH01574: module info_module")
         };
         let warnings =
             errors.lines().filter(is_new).filter_map(|line| Some(line.rsplit_once("] ")?.1.to_owned()));
@@ -146,7 +155,7 @@ impl Launcher {
             }
             None => {
                 let mut command = Command::new(&self.program);
-                command.arg("-f").arg(file);
+                command.args(self.arguments()).arg("-f").arg(file);
                 command
             }
         };

@@ -347,7 +347,10 @@ impl<'a> Reader<'a> {
         while let Some(start) = rest.windows(2).position(|pair| pair == b"${") {
             let Some(length) = rest[start..].iter().position(|&byte| byte == b'}') else { break };
             let name = &rest[start + 2..start + length];
-            let value = self.defines.get(name).or_else(|| self.conditions.environment.get(name));
+            // What is empty is not defined, to Apache.
+            let given = |value: &&Vec<u8>| !value.is_empty();
+            let defined = self.defines.get(name).filter(given);
+            let value = defined.or_else(|| self.conditions.environment.get(name).filter(given));
             out.extend_from_slice(&rest[..start]);
             match value {
                 Some(value) => out.extend_from_slice(value),

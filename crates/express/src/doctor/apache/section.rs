@@ -98,6 +98,12 @@ impl Section {
         self.kind == Kind::Directory && matches!(&self.subject, Subject::Path(path) if &**path == b"/")
     }
 
+    /// Returns whether it is not known which requests it is for: they have to meet a condition, or an
+    /// expression whose meaning is not known.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.kind == Kind::If || matches!(&self.subject, Subject::Match(expression) if !expression.is_known())
+    }
+
     fn depth(&self) -> usize {
         match &self.subject {
             Subject::Path(path) => components(path).len(),

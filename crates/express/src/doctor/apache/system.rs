@@ -82,6 +82,11 @@ impl Expression {
         Self(std::str::from_utf8(source).ok().and_then(|source| Regex::new(source).ok()))
     }
 
+    /// Returns whether its meaning is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         self.0.as_ref().is_some_and(|regex| regex.is_match(text))
     }

@@ -126,6 +126,7 @@ const HOSTS: &str = "\
 </VirtualHost>
 <VirtualHost *:@PORT@>
     ServerName unserved
+    DocumentRoot @ROOT@/htdocs
     WSGIScriptAlias /. @ROOT@/apps/app.wsgi
     WSGIScriptAlias /static @ROOT@/apps/app.wsgi
 </VirtualHost>
@@ -453,7 +454,7 @@ WSGIScriptAlias /comment /a
 
 fn the_doctor_reads_what_apache_reads(setup: Setup) {
     let setup = setup
-        .modules(&["macro", "access_compat"])
+        .modules(&["macro", "access_compat", "info"])
         .own_groups()
         .file("parts/a.conf", "WSGIScriptAlias /part /a\n<Location /x>\nRequire all denied\n</Location>\nWSGIScriptAlias /part/1 /b\n")
         .file("parts/b.con", "WSGIScriptAlias /other /a\nWSGIScriptAlias /other/1 /b\n")
@@ -473,6 +474,10 @@ fn the_doctor_reads_what_apache_reads(setup: Setup) {
         cases.check("as Apache dumps it", || {
             let places: Vec<_> = asked.iter().map(|finding| finding.line).collect();
             assert_eq!(places, [5, 23, 29, 10, 19, 5], "{asked:#?}");
+        });
+        cases.check("a module that the doctor loads, too", || {
+            let (findings, _) = examine(&[], &file, &[]);
+            assert!(findings.iter().all(|finding| finding.check != "syntax"), "{findings:?}");
         });
         cases.check("as the doctor reads it", || assert_eq!(read, asked));
     });
@@ -529,6 +534,7 @@ const VARIABLES: &str = "\
 export APACHE_RUN_USER=www-data APACHE_RUN_GROUP=www-data
 export APACHE_RUN_DIR=${APACHE_CONFDIR%/etc}/run APACHE_LOG_DIR=${APACHE_CONFDIR%/etc}/logs
 export APACHE_PID_FILE=$APACHE_RUN_DIR/apache2.pid
+export APACHE_ARGUMENTS='-D SHOP'
 ";
 
 fn a_layout_like_debian_s_is_sound(setup: Setup) {
@@ -558,6 +564,12 @@ fn a_layout_like_debian_s_is_sound(setup: Setup) {
                 assert!(faults.is_empty() && status == Some(0), "{faults:#?}");
             });
         }
+        cases.check("what the command line of the server defines", || {
+            let fault = "<IfDefine !SHOP>\nWSGIProcessGroup none\n</IfDefine>\n";
+            server.write("etc/sites-enabled/defined.conf", fault);
+            let (findings, _) = examine(&[], &file, &[]);
+            assert!(findings.iter().all(|finding| finding.check != "directives"), "{findings:?}");
+        });
         cases.check("with a fault in a file that is included", || {
             server.write("etc/sites-enabled/other.conf", "\n\nWSGIProcessGroup none\n");
             let (findings, status) = examine(&[], &file, &[]);
@@ -617,6 +629,20 @@ fn others_than_root_may_ask(setup: Setup) {
         cases.check("a configuration of root's", || {
             let (findings, status) = examine(&launcher, &file, &[]);
             assert_eq!(status, Some(0), "{findings:?}");
+        });
+        cases.check("a part that only root may read", || {
+            server.write("secret.conf", "# nothing\n");
+            allow(server.path("secret.conf"), 0o600);
+            let lines = fs::read_to_string(&file).unwrap_or_default();
+            server
+                .write("whole.conf", format!("{lines}\nInclude {}\n", server.path("secret.conf").display()));
+            let (findings, status) = examine(&launcher, &server.path("whole.conf"), &[]);
+            let is_told = |finding: &Finding| {
+                finding.check == "syntax"
+                    && finding.severity == "warning"
+                    && finding.text.contains("Permission denied")
+            };
+            assert!(findings.iter().any(is_told) && status == Some(0), "{findings:?}");
         });
         cases.check("root and a file that anybody may change", || {
             allow(file.clone(), 0o666);

@@ -1,5 +1,6 @@
 //! A configuration that cannot be read as it stands, and what the module objects to.
 
+use nix::unistd::geteuid;
 use wsgi_core::codes::CODES;
 use wsgi_core::diagnostic::{Diagnostic, Severity};
 
@@ -30,8 +31,15 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
     let mut findings = Vec::new();
     let word = configuration.word.as_ref();
     if let Some(complaint) = word.and_then(|word| word.complaint.as_ref()) {
-        findings.push(
+        let finding = if is_of_user(configuration, &complaint.text) {
+            Finding::warning(
+                "Apache refuses the configuration to the present user, who may not read all of it",
+            )
+        } else {
             Finding::error("Apache refuses the configuration")
+        };
+        findings.push(
+            finding
                 .at(complaint.position.as_ref().map(place).as_ref())
                 .because(&complaint.text)
                 .remedy(remedy(&complaint.text, configuration.module().is_some())),
@@ -47,7 +55,9 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
             let remedy =
                 if problem.position.is_none() { "check --config, and who may read the file" } else { "" };
             let place = problem.position.as_ref().map(place);
-            findings.push(Finding::error(&problem.text).at(place.as_ref()).remedy(remedy));
+            let is_of_user = place.is_some() && is_of_user(configuration, &problem.text);
+            let finding = if is_of_user { Finding::warning } else { Finding::error };
+            findings.push(finding(problem.text.clone()).at(place.as_ref()).remedy(remedy));
         }
         // Apache names the first of them only, and stops there.
         for (reason, position) in &configuration.model.refused {
@@ -81,6 +91,13 @@ pub(in crate::doctor::apache) fn reading(configuration: &Configuration) -> Vec<F
         finding.check = CHECK.name;
     }
     findings
+}
+
+/// Returns whether a message of Apache's may be about what only root can read, and nobody else has it
+/// checked here.
+fn is_of_user(configuration: &Configuration, text: &str) -> bool {
+    let signs = ["Permission denied", "does not exist or is empty"];
+    configuration.is_root && !geteuid().is_root() && signs.iter().any(|sign| text.contains(sign))
 }
 
 /// Returns what to do about a message of Apache's.

@@ -34,7 +34,7 @@ fn check(configuration: &Configuration) -> Vec<Finding> {
     scripts.sort();
     scripts.dedup();
     let mut findings: Vec<Finding> = Vec::new();
-    for host in &model.hosts {
+    for host in model.hosts.iter().filter(|host| model.is_reached(host)) {
         let mappings = model.mappings(host);
         let root = document_root(model, host, &configuration.root).map(|(directory, position)| Served {
             directory,
@@ -113,6 +113,9 @@ fn is_served(
     script: &Path,
     url: &[u8],
 ) -> bool {
+    if mappings.iter().any(Mapping::is_uncertain) {
+        return false;
+    }
     // An application that takes the URL keeps its source to itself.
     let is_reached = match taking(mappings.iter(), url) {
         Some(taker) => served.is_alias && taker.kind == Kind::Alias && place(&taker.position) == served.line,

@@ -88,6 +88,12 @@ fn scripts_that_nobody_may_have() {
             ),
             &format!("{CLOSED}{alias}<DirectoryMatch ^@/app$>\nRequire valid-user\n</DirectoryMatch>\n"),
             &format!("{CLOSED}{alias}<If true>\nRequire all granted\n</If>\n"),
+            &format!(
+                "{CLOSED}{alias}<LocationMatch \"^/(?!admin)\">\nRequire all granted\n</LocationMatch>\n"
+            ),
+            &format!(
+                "{CLOSED}{alias}<Directory @/app>\nOrder allow,deny\nAllow from all\nSatisfy any\n</Directory>\n"
+            ),
         ],
     );
     // In a virtual host, whose sections come after those of the main server.
@@ -204,6 +210,19 @@ fn urls_that_others_take() {
     assert_eq!(site.of("unserved-files", served), [""; 0]);
     assert_eq!(site.of("unserved-files", "DocumentRoot @/www\nWSGIScriptAlias /shop @/a.wsgi\n"), [""; 0]);
 
+    let root = "DocumentRoot @/www\nWSGIScriptAlias / @/a.wsgi\n";
+    assert_eq!(site.of("unserved-files", &format!("{root}AliasMatch ^/(?!shop)(.*)$ @/www/$1\n")), [""; 0]);
+    let host = "<VirtualHost *:80>\nServerName h\nWSGIScriptAlias / @/a.wsgi\n</VirtualHost>\n";
+    assert_eq!(site.of("unserved-files", &format!("DocumentRoot @/www\n{host}")), [""; 0], "another site's");
+
+    check(
+        name,
+        &site,
+        "RedirectMatch permanent ^/shop https://h/\nWSGIScriptAlias /shop @/a.wsgi\n",
+        2,
+        &["note: ", "RedirectMatch"],
+        &["RedirectMatch 404 /\\.git\nWSGIScriptAlias /404 @/a.wsgi\n"],
+    );
     let words = ["/static/x is looked for as", "/www/staticx", "write `Alias /static/ "];
     let sound = ["Alias /static/ @/www/static/\n", "Alias /static @/www/static\n"];
     check("alias-slash", &site, "Alias /static/ @/www/static\n", 1, &words, &sound);
@@ -233,7 +252,18 @@ fn sources_that_can_be_fetched() {
             ),
         ],
     );
-    check(name, &site, &format!("DocumentRoot @/www\n{host}"), 1, &["from the main server"], &[host]);
+    let listen = "Listen 80\nListen 127.0.0.1:8080\n";
+    let all = host.replace("*:80", "*:80 _default_:8080");
+    check(
+        name,
+        &site,
+        &format!("DocumentRoot @/www\n{host}"),
+        1,
+        &["from the main server"],
+        // No request comes to the main server there.
+        &[host, &format!("DocumentRoot @/www\n{listen}{all}")],
+    );
+    check(name, &site, &format!("DocumentRoot @/www\n{listen}{host}"), 1, &["from the main server"], &[]);
     check(name, &site, &format!("Alias /files @/www\n{inside}"), 1, &["at /files/shop/a.wsgi"], &[]);
 }
 
@@ -382,7 +412,8 @@ DocumentRoot @/htdocs\n<Directory @/htdocs>\nAllowOverride FileInfo Options\nReq
 #[test]
 fn files_that_a_handler_makes_scripts() {
     let site = Site::new(&["htdocs/a.wsgi", "htdocs/sub/b.py", "htdocs/sub/helpers.py", "htdocs/c.txt"]);
-    fs::write(site.path().join("htdocs/sub/helpers.py"), "x = 1\n").unwrap();
+    let helpers = "TYPE = 'application/json'\nWSGI_APPLICATION = 'shop.wsgi.application'\nclass A:\n    application = 1\n";
+    fs::write(site.path().join("htdocs/sub/helpers.py"), helpers).unwrap();
     let scripts = |lines: &str| {
         let file = site.path().join("httpd.conf");
         fs::write(&file, lines.replace('@', &site.path().display().to_string())).unwrap();

@@ -92,6 +92,10 @@ fn unserved(configuration: &Configuration) -> Vec<Finding> {
     let mut findings = Vec::new();
     for host in &model.hosts {
         let Some((root, position)) = document_root(model, host, &configuration.root) else { continue };
+        // The files of the main server need not be meant for a virtual host.
+        if host.position.is_some() && !host.lines.iter().any(|line| line.is("DocumentRoot")) {
+            continue;
+        }
         let mappings = model.mappings(host);
         for name in STATIC {
             let path = root.join(name);
@@ -109,7 +113,9 @@ fn unserved(configuration: &Configuration) -> Vec<Finding> {
                 continue;
             };
             // Whoever rewrites chooses between files and application, such as mod_wsgi-express.
-            if host.lines.iter().any(|line| line.is("RewriteRule")) {
+            if host.lines.iter().any(|line| line.is("RewriteRule"))
+                || mappings.iter().any(Mapping::is_uncertain)
+            {
                 continue;
             }
             findings.push(

@@ -73,14 +73,15 @@ fn conditions_are_executed() {
 
 #[test]
 fn variables_are_expanded() {
-    let content = "A ${HOME}/x $HOME ${NONE}\nDefine V \"a b\"\nA \"${V}\" ${\nUnDefine V\nA ${V}\n<Directory ${HOME}>\n</Directory>\n";
+    let content = "A ${HOME}/x $HOME ${NONE}\nDefine E \"\"\nA ${E}\nDefine V \"a b\"\nA \"${V}\" ${\nUnDefine V\nA ${V}\n<Directory ${HOME}>\n</Directory>\n";
     check(
         &[("main", content)],
         &[
             "main:1 A /root/x $HOME ${NONE}",
-            "main:3 A \"a b\" ${",
-            "main:5 A ${V}",
-            "main:6 <Directory /root",
+            "main:3 A ${E}",
+            "main:5 A \"a b\" ${",
+            "main:7 A ${V}",
+            "main:8 <Directory /root",
             "end",
         ],
     );
