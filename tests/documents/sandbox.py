@@ -19,6 +19,8 @@ from blocks import Mistake
 
 # Seconds that a command may take, a server may take to listen, and a response to become what a page says.
 COMMAND, START, RESPONSE = 120, 60, 30
+# The same for commands of the checkout, which look whether something is to be built, and wait for each other.
+BUILD = 600
 # Ports as pages name them. Each page has its own ones in their places.
 PORTS = "8000", "8080", "8443", "8888", "9000"
 # Directories as pages name them; each page has its own ones below its sandbox.
@@ -58,7 +60,9 @@ def free_port():
 @functools.cache
 def can_be_apart():
     """Returns whether blocks that change the system can be run, in a system of their own."""
-    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "none", "/etc"], capture_output=True, check=False
+    ).returncode == 0
 
 
 @functools.cache
@@ -170,7 +174,7 @@ class Sandbox:
         if "from" not in block.settings:
             return self.directory, self.environment
         # What the block installs is the page's own, and made of what tests have built.
-        with contextlib.suppress(FileNotFoundError):
+        if os.path.islink(self.path("opt/mod_wsgi")):
             os.unlink(self.path("opt/mod_wsgi"))
         own = {"PROFILE": "dev", "PREFIX": self.path("opt/served"), "PORT": self.ports["8000"]}
         return ROOT, {**os.environ, **own}
@@ -208,7 +212,8 @@ class Sandbox:
     def run(self, block, fails=False):
         """Runs a block of commands."""
         place = self.place(block) if "from" in block.settings else None
-        status, said, complaints = self.shell(self.commands(block), place=place, is_apart="as" in block.settings)
+        limit = COMMAND if place is None else BUILD
+        status, said, complaints = self.shell(self.commands(block), limit, place, is_apart="as" in block.settings)
         if (status != 0) != fails:
             raise Mistake(f"{block.place}: these commands end with {status}, and say:\n{said}{complaints}{self.logs()}")
 
@@ -262,7 +267,7 @@ class Sandbox:
                 start_new_session=True,
             )
         self.servers.append((block, process))
-        deadline = time.monotonic() + START
+        deadline = time.monotonic() + (BUILD if "from" in block.settings else START)
         while True:
             with socket.socket() as client:
                 if client.connect_ex(("127.0.0.1", port)) == 0:
