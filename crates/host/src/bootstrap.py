@@ -827,7 +827,7 @@ def set_up(module, options):
     if options["home"] is not None:
         sys.path.insert(0, options["home"])
     # A copy of the process must not hold what belongs to the original, nor answer in its place.
-    os.register_at_fork(after_in_child=native.forked)
+    os.register_at_fork(before=native.before_fork, after_in_parent=native.after_fork, after_in_child=native.forked)
 
     module.version = options["version"]
     module.process_group = process_group

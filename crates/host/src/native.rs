@@ -1,7 +1,7 @@
 //! The part of the host that bootstrap.py uses.
 
 use std::ffi::CStr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use bridge::{Level, Server};
 use python::{Class, Definition, Exception, Python, Result, Type};
@@ -10,7 +10,7 @@ use wsgi_core::log_record::Field;
 use crate::daemon::descriptors;
 use crate::log::Log;
 use crate::telemetry::Collector;
-use crate::{context, metrics, records, stream};
+use crate::{context, metrics, process, records, stream};
 
 /// The object `native` of bootstrap.py.
 pub(crate) struct Native {
@@ -113,6 +113,21 @@ impl Class for Native {
                     Result::Ok,
                 )
             })
+            // before_fork(): this thread is about to fork the process.
+            .method(c"before_fork", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "before_fork", 0, 0)?;
+                if python::cannot_fork(py) {
+                    warn_of_fork();
+                    os::fork::end_copies(true);
+                }
+                Ok(py.none())
+            })
+            // after_fork(): it has, or that has failed.
+            .method(c"after_fork", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "after_fork", 0, 0)?;
+                os::fork::end_copies(false);
+                Ok(py.none())
+            })
             // forked(): this is a copy of the process, made by fork().
             .method(c"forked", |py: Python<'_>, _, arguments| {
                 arguments.expect(py, "forked", 0, 0)?;
@@ -165,6 +180,19 @@ impl Class for Native {
             // Whether any interpreter of the process may have its own GIL.
             .attribute(c"own_gils", |py, _| Ok(py.bool(python::has_own_gils())));
     }
+}
+
+/// Logs that copies of this process end at once, when the first is made.
+fn warn_of_fork() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        process::log(
+            Level::Warning,
+            "An application forks this process, in which there are several interpreters. CPython hangs or crashes in such a copy, so it is \
+             ended (status 255). Run the application where there is no other interpreter: in a process group of its own, with \
+             application-group=%{GLOBAL}.",
+        );
+    });
 }
 
 /// Returns Apache's level of that number.

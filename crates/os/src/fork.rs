@@ -1,6 +1,7 @@
 //! Forks: of a process that makes others like itself, for its own parent to have as children; and
 //! those that others make of this process, applications for instance.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +84,22 @@ pub unsafe fn sibling() -> io::Result<Side> {
 /// Set in a copy of a process that watches for copies.
 static IS_COPY: AtomicBool = AtomicBool::new(false);
 
+thread_local! {
+    /// Copies that the thread makes end at once.
+    static ENDS_COPIES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the copies that the calling thread makes by `fork()` end at once, or no longer.
+///
+/// # Panics
+/// See [`watch_copies`].
+pub fn end_copies(are_ended: bool) {
+    if are_ended {
+        watch_copies();
+    }
+    ENDS_COPIES.set(are_ended);
+}
+
 /// Makes copies of this process that `fork()` makes from now on know that they are copies.
 ///
 /// # Panics
@@ -90,11 +107,14 @@ static IS_COPY: AtomicBool = AtomicBool::new(false);
 pub fn watch_copies() {
     extern "C" fn note() {
         IS_COPY.store(true, Ordering::Relaxed);
+        if ENDS_COPIES.get() {
+            crate::exit::now(UNUSABLE);
+        }
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function may be called in a copy of any process: it stores a word. It stays
-        // where it is as long as this code is loaded, which the C library knows it by.
+        // SAFETY: the function may be called in a copy of any process: it stores a word, or ends it. It
+        // stays where it is as long as this code is loaded, which the C library knows it by.
         let result = unsafe { libc::pthread_atfork(None, None, Some(note)) };
         assert_eq!(result, 0, "no memory for a function to call after forks");
     });
@@ -156,6 +176,24 @@ mod tests {
                     !of_original && !is_copy() && Child::open(pid).unwrap().wait().unwrap() == Exit::Status(0)
                 }
             }
+        });
+        assert_eq!(exit, Exit::Status(0));
+    }
+
+    #[test]
+    fn copies_end_where_their_thread_says_so() {
+        let exit = in_reaper(|| {
+            let copy = || {
+                // SAFETY: the copy ends at once.
+                match unsafe { libc::fork() } {
+                    0 => crate::exit::now(7),
+                    pid => Child::open(pid).unwrap().wait().unwrap(),
+                }
+            };
+            end_copies(true);
+            let ended = copy();
+            end_copies(false);
+            (ended, copy()) == (Exit::Status(255), Exit::Status(7))
         });
         assert_eq!(exit, Exit::Status(0));
     }

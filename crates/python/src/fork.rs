@@ -5,7 +5,7 @@ use std::io;
 use os::fork::{Side, sibling};
 use pyo3_ffi as ffi;
 
-use crate::Python;
+use crate::{Python, VERSION};
 use crate::{frames, threads};
 
 /// Forks this process as `os.fork()` does, with the functions of `os.register_at_fork()`; but the
@@ -43,6 +43,13 @@ pub fn fork(py: Python<'_>, begin: impl FnOnce()) -> io::Result<Side> {
         }
         side
     }
+}
+
+/// Returns whether CPython cannot fork this process, because of other interpreters: up to 3.11 the copy hangs,
+/// 3.12 and 3.13 abort it or hang.
+#[must_use]
+pub fn cannot_fork(py: Python<'_>) -> bool {
+    VERSION < (3, 14) && has_other_interpreters(py)
 }
 
 /// Returns whether Python has more interpreters than one. For a process with one thread: others

@@ -34,7 +34,7 @@ mod values;
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
-pub use fork::{fork, has_other_interpreters};
+pub use fork::{cannot_fork, fork, has_other_interpreters};
 pub use frames::frames;
 pub use interpreter::{
     Ended, Interpreter, NotCreated, State, adopt, finalize, has_own_gils, is_finalizable, leave_alone, start,

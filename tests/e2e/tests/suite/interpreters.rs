@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use e2e::Needs::{Embedded, Python, Threads};
+use e2e::Needs::{Embedded, OneProcess, Ours, Python, Threads};
 use e2e::{Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -26,6 +26,11 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_module_that_refuses_sub_interpreters_is_explained),
     on_each_mpm!(an_unusable_home_is_reported),
     on_one_mpm!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
+    on_one_mpm!(
+        a_fork_beside_other_interpreters_ends,
+        OneProcess,
+        Ours("care for copies in which CPython hangs")
+    ),
 ];
 
 /// Imports the module that the query names.
@@ -293,6 +298,48 @@ pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
     cases.check("its own switch interval", || {
         assert_eq!(server.get("/one/state").value("interval").as_deref(), Some("0.0110"));
         assert_eq!(server.get("/two/state").value("interval").as_deref(), Some("0.0050"));
+    });
+}
+
+/// Forks, and says how the copy has ended; kills one that does not.
+const FORKING: &str = "
+import os, signal, time
+
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] != '/fork':
+        return [b'no fork']
+    copy = os.fork()
+    if copy == 0:
+        os._exit(7)
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        pid, status = os.waitpid(copy, os.WNOHANG)
+        if pid:
+            return [b'%d' % os.waitstatus_to_exitcode(status)]
+        time.sleep(0.01)
+    os.kill(copy, signal.SIGKILL)
+    os.waitpid(copy, 0)
+    return [b'it hung']
+";
+
+fn a_fork_beside_other_interpreters_ends(setup: Setup) {
+    let aliases = "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
+                   WSGIScriptAlias /other @ROOT@/apps/app.wsgi application-group=other\n";
+    setup.file("apps/app.wsgi", FORKING).conf(aliases).run(|server, cases| {
+        let warning = "in which there are several interpreters";
+        cases.check("alone it goes on", || {
+            assert_eq!(server.get("/main/fork").expect(200), "7");
+            assert!(!server.log_since(LogMark::default()).contains(warning));
+        });
+        cases.check("beside another one it ends, and the log says so", || {
+            assert_eq!(server.get("/other/none").expect(200), "no fork");
+            let mark = server.mark();
+            assert_eq!(server.get("/main/fork").expect(200), "255");
+            let log = server.wait_log(mark, warning);
+            assert_eq!(server.get("/main/fork").expect(200), "255");
+            assert_eq!(log.matches(warning).count(), 1, "{log}");
+        });
     });
 }
 
