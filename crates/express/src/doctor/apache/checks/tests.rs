@@ -401,6 +401,7 @@ fn what_the_module_warns_of() {
     );
     assert_eq!(site.of(name, &follows), [""; 0], "the other lines are not to blame");
     assert_eq!(site.of("syntax", &follows).len(), site.of("syntax", refused).len());
+    assert_eq!(site.of("request-timeout", &follows), [""; 0], "what the line says is not known");
     let found = site.of("syntax", refused);
     assert!(found[0].contains("httpd.conf:1: error: Invalid threads 'ten'"), "{found:?}");
 }

@@ -48,7 +48,8 @@ impl Gathered<'_> {
     }
 
     fn startup_timeout(&self, group: usize) -> u64 {
-        let daemon = self.configuration.model.global.daemons.get(group);
+        let name = self.groups[group].name.as_deref();
+        let daemon = name.and_then(|name| self.configuration.model.global.daemon(name.as_bytes()));
         daemon.map_or(0, |daemon| daemon.options.limits.startup_timeout / 1000)
     }
 

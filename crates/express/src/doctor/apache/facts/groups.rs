@@ -25,8 +25,12 @@ impl<'c> Gathered<'c> {
     pub(super) fn new(configuration: &'c Configuration) -> Self {
         let account = account(configuration);
         let mut gathered = Self { configuration, account, groups: Vec::new(), applications: Vec::new() };
-        let daemons = &configuration.model.global.daemons;
-        gathered.groups = daemons.iter().map(|daemon| gathered.group(daemon)).collect();
+        let model = &configuration.model;
+        // Of one whose line is refused, nothing but the name is known.
+        let is_refused =
+            |daemon: &DaemonGroup| model.refused.iter().any(|(_, position)| *position == daemon.position);
+        let daemons = model.global.daemons.iter().filter(|daemon| !is_refused(daemon));
+        gathered.groups = daemons.map(|daemon| gathered.group(daemon)).collect();
         gathered
     }
 
