@@ -238,20 +238,24 @@ fn many_stuck_requests_are_counted_and_some_are_told_of(setup: Setup) {
         let seen = wait_until("all counts", || {
             Some(snapshot(&server)).filter(|snapshot| stuck_requests(snapshot) == MANY)
         });
-        assert_eq!(events(&seen, "/many").len(), 8, "{:?}", seen.events);
+        // Eight, and one more in ten seconds.
+        assert!((8..12).contains(&events(&seen, "/many").len()), "{:?}", seen.events);
         server.write("apps/many", "");
         held.into_iter().for_each(|held| assert_eq!(held.join().expect("an answer"), "done with /many"));
     });
     assert_eq!(stuck_requests(&snapshot(&server)), MANY);
     // Twenty, and one more in three seconds; the others are mentioned within a minute, or at the end.
     server.stop();
-    let log = server.log_since(e2e::LogMark::default());
     let lines =
         |log: &str| log.lines().filter(|line| line.contains(CODE) && line.contains("GET /many ")).count();
     let more = |line: &str| -> Option<u64> {
         let (before, _) = line.split_once(" more requests have held their threads")?;
         before.rsplit(' ').next()?.parse().ok()
     };
-    let (logged, more) = (lines(&log) as u64, log.lines().filter_map(more).sum::<u64>());
-    assert!((20..MANY).contains(&logged) && logged + more == MANY, "{logged}, {more}: {log}");
+    let logged = wait_until("all lines", || {
+        let log = server.log_since(e2e::LogMark::default());
+        let (logged, more) = (lines(&log) as u64, log.lines().filter_map(more).sum::<u64>());
+        (logged + more == MANY).then_some(logged)
+    });
+    assert!((20..MANY).contains(&logged), "{logged}");
 }
