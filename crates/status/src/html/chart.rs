@@ -30,7 +30,9 @@ pub(super) struct Chart<'a> {
 
 impl Chart<'_> {
     pub(super) fn render(&self, html: &mut Html) {
-        let highest = self.lines.iter().flat_map(|line| line.values).flatten().copied().fold(0.0, f64::max);
+        let values = self.lines.iter().flat_map(|line| line.values).flatten().copied();
+        let found = values.reduce(f64::max);
+        let highest = found.unwrap_or(0.0);
         write_html!(
             html,
             "<figure class=\"chart\"><figcaption><span>",
@@ -44,7 +46,7 @@ impl Chart<'_> {
             return;
         };
         let length = last - first;
-        let top = (self.format)(highest);
+        let top = found.map_or("–".to_owned(), self.format);
         write_html!(
             html,
             "<svg role=\"img\" viewBox=\"0 0 240 48\" preserveAspectRatio=\"none\" aria-label=\"",

@@ -227,3 +227,11 @@ fn spans_that_were_dropped_are_shown() {
     snapshot.server.dropped_spans = 1_234;
     assert!(page(&snapshot, "").contains("<dt>Dropped spans</dt><dd>1,234</dd>"));
 }
+
+#[test]
+fn a_chart_of_no_values_has_no_highest_one() {
+    let idle = page(&snapshot(vec![group(0, 0)]), "");
+    assert!(!idle.contains("highest 0 µs") && !idle.contains("at most 0 µs"), "{idle}");
+    assert!(idle.contains("<span>highest –</span>") && idle.contains("<span>highest 0</span>"), "{idle}");
+    assert!(page(&snapshot(vec![group(0, 60)]), "").contains("<span>highest 0 µs</span>"));
+}
