@@ -37,7 +37,7 @@ impl TraceContext {
     pub fn parse(header: &[u8]) -> Option<Self> {
         let (known, rest) = header.split_first_chunk::<{ Self::LENGTH }>()?;
         let dashes = [2, 35, 52].iter().all(|&at| known[at] == b'-');
-        let [version] = hex::<1>(&known[..2])?;
+        let version = byte(&known[..2])?;
         let is_whole = match version {
             0 => rest.is_empty(),
             u8::MAX => false,
@@ -46,10 +46,10 @@ impl TraceContext {
         if !dashes || !is_whole {
             return None;
         }
-        let [flags] = hex::<1>(&known[53..])?;
+        let flags = byte(&known[53..])?;
         Some(Self {
-            trace: TraceId::new(hex(&known[Self::TRACE])?)?,
-            span: SpanId::new(hex(&known[36..52])?)?,
+            trace: TraceId::new(bytes(&known[Self::TRACE])?)?,
+            span: SpanId::new(bytes(&known[36..52])?)?,
             is_sampled: flags & SAMPLED != 0,
         })
     }
@@ -113,39 +113,60 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// The values of hexadecimal digits, and [`NO_DIGIT`] for all other bytes. Letters are small ones, as
-/// the standard wants.
-static VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value as usize] as usize] = value;
-        value += 1;
-    }
-    values
-};
-
-const NO_DIGIT: u8 = 0xff;
-
-/// Returns the bytes that `digits` stand for. (Requests that are not recorded pay for this, so it
-/// looks at the end whether all were digits.)
+/// Returns the byte that two digits stand for.
 #[inline]
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let (mut bytes, mut seen) = ([0; N], 0);
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
-        seen |= high | low;
-        *byte = high << 4 | low;
-    }
-    (seen < 16).then_some(bytes)
+fn byte(digits: &[u8]) -> Option<u8> {
+    let &[high, low] = digits else { return None };
+    let number = number([b'0', b'0', b'0', b'0', b'0', b'0', high, low])?;
+    u8::try_from(number).ok()
 }
 
-fn write_hex(bytes: &[u8], digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+/// Returns the bytes that `digits` stand for: eight digits for four bytes.
+#[inline]
+fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (part, digits) in bytes.as_chunks_mut().0.iter_mut().zip(digits.as_chunks().0) {
+        *part = number(*digits)?.to_be_bytes();
     }
+    Some(bytes)
+}
+
+#[inline]
+fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    for (part, digits) in bytes.as_chunks().0.iter().zip(digits.as_chunks_mut().0) {
+        *digits = self::digits(u32::from_be_bytes(*part));
+    }
+}
+
+/// The same byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Returns the digits of a number, all at once: each request in a trace pays for some fifty. Letters
+/// are small ones, as the standard wants.
+#[inline]
+const fn digits(number: u32) -> [u8; 8] {
+    let mut values = number as u64;
+    values = (values | values << 16) & 0x0000_ffff_0000_ffff;
+    values = (values | values << 8) & 0x00ff_00ff_00ff_00ff;
+    values = (values | values << 4) & each(0x0f);
+    // From 10 on, letters follow.
+    let letters = ((values + each(6)) >> 4) & each(1);
+    (values + each(b'0') + letters * (b'a' - b'9' - 1) as u64).to_be_bytes()
+}
+
+/// Returns the number that has these digits.
+#[inline]
+fn number(digits: [u8; 8]) -> Option<u32> {
+    let text = u64::from_be_bytes(digits);
+    // Letters have the bit 6, and end as 1 to 6.
+    let mut values = (text & each(0x0f)) + ((text >> 6) & each(1)) * 9;
+    values = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    values = (values | values >> 8) & 0x0000_ffff_0000_ffff;
+    let number = (values | values >> 16) as u32;
+    // What were no digits are others now.
+    (self::digits(number) == digits).then_some(number)
 }
 
 #[cfg(test)]
@@ -198,6 +219,24 @@ mod tests {
             VALID[..54].to_owned(),
         ] {
             assert_eq!(TraceContext::parse(header.as_bytes()), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for value in [0, 1, 0x0123_4567, 0x89ab_cdef, 0x0f0f_f0f0, u32::MAX, 0xa0b9_c8d7] {
+            let text = format!("{value:08x}");
+            assert_eq!((digits(value).as_slice(), number(digits(value))), (text.as_bytes(), Some(value)));
+        }
+        for place in 0..8 {
+            for byte in 0..=u8::MAX {
+                let mut text = *b"0f1e2d3c";
+                text[place] = byte;
+                let parsed =
+                    std::str::from_utf8(&text).ok().and_then(|text| u32::from_str_radix(text, 16).ok());
+                let is_digit = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                assert_eq!(number(text), parsed.filter(|_| is_digit), "{text:?}");
+            }
         }
     }
 
