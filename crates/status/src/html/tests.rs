@@ -233,5 +233,5 @@ fn a_chart_of_no_values_has_no_highest_one() {
     let idle = page(&snapshot(vec![group(0, 0)]), "");
     assert!(!idle.contains("highest 0 µs") && !idle.contains("at most 0 µs"), "{idle}");
     assert!(idle.contains("<span>highest –</span>") && idle.contains("<span>highest 0</span>"), "{idle}");
-    assert!(page(&snapshot(vec![group(0, 60)]), "").contains("<span>highest 0 µs</span>"));
+    assert!(page(&snapshot(vec![group(0, 60)]), "").contains("<span>highest 1.2 s</span>"));
 }
