@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
-use httpd::{Identity, Key, Level, Request, Server, ServerInfo, Status};
+use httpd::{Identity, Level, Request, Server, ServerInfo, Status};
 use os::descriptors::{self, Kind, Wait};
 use os::shared::LongWords;
 use wsgi_core::codes::{EXPORTER_NOT_STARTED, OPENTELEMETRY_NOT_SET_UP};
@@ -288,8 +288,8 @@ impl ChildTracer {
         if !context.is_sampled {
             return None;
         }
-        let notes = [(Key::Static(TRACE_NOTE), &header[3..35]), (Key::Static(SPAN_NOTE), &header[36..52])];
-        let _ = request.notes().set_all(&notes);
+        let _ = request.notes().set_copied(TRACE_NOTE, &header[3..35]);
+        let _ = request.notes().set_copied(SPAN_NOTE, &header[36..52]);
         let is_internal = is_within_span(request);
         Some(ServerSpan {
             tracer: self,
