@@ -62,8 +62,17 @@ fn processes(prefix: &Prefix, count: usize) -> Vec<String> {
     })
 }
 
-fn start(command: &mut Command, prefix: &Prefix) -> Child {
-    command.env("TMPDIR", prefix.path("tmp")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+/// Starts a command with signals as a terminal has them. A shell has processes in the background ignore
+/// some, which they pass on, as those of a test.
+fn start(command: &Command, prefix: &Prefix) -> Child {
+    let mut started = Command::new("/usr/bin/env");
+    started.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+    started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    started.env("TMPDIR", prefix.path("tmp"));
+    if let Some(directory) = command.get_current_dir() {
+        started.current_dir(directory);
+    }
+    started.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -106,7 +115,7 @@ fn an_apache_that_hangs_ends_with_the_command() {
     fs::write(prefix.path("hang"), "").unwrap();
     for command in ["start-server", "doctor"] {
         fs::write(prefix.path("pids"), "").unwrap();
-        let child = start(&mut prefix.server(command, &[]), &prefix);
+        let child = start(&prefix.server(command, &[]), &prefix);
         check_end(child, Signal::SIGTERM, &prefix, 1);
     }
 }
@@ -115,7 +124,7 @@ fn an_apache_that_hangs_ends_with_the_command() {
 fn an_application_that_hangs_ends_with_the_doctor() {
     let prefix = prefix();
     fs::write(prefix.path("app.wsgi"), APPLICATION).unwrap();
-    let child = start(&mut prefix.server("doctor", &[]), &prefix);
+    let child = start(&prefix.server("doctor", &[]), &prefix);
     check_end(child, Signal::SIGTERM, &prefix, 2);
 }
 
@@ -133,7 +142,7 @@ fn a_signal_that_is_ignored_stays_ignored() {
         .arg(prefix.path("python"))
         .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .current_dir(prefix.path(""));
-    let mut child = start(&mut command, &prefix);
+    let mut child = start(&command, &prefix);
     let _ = processes(&prefix, 1);
     send(&child, Signal::SIGHUP);
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
