@@ -582,6 +582,8 @@ fn a_group_of_another_virtual_host_begins_anew(setup: Setup) {
         configure([group, ""]);
         wait_until("it serves", || (get("one", "/shop/status/200").status == 200).then_some(()));
         assert_eq!(get("one", "/broken").status, 500);
+        // The process that is to tell of it may be the one that dies.
+        wait_until("the failed import", || (!seen("one").events.is_empty()).then_some(()));
         assert_eq!(get("one", "/shop/die").status, 502);
         wait_until("the end of all requests", || {
             seen("one").groups.iter().all(|group| group.requests.is_empty()).then_some(())
