@@ -74,10 +74,7 @@ pub fn microseconds() -> i64 {
 #[must_use]
 #[inline]
 pub fn nanoseconds() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for the answer; every system has this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
-    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    read(libc::CLOCK_REALTIME)
 }
 
 /// Returns the nanoseconds of a clock that nobody sets: for the time between two readings, which takes
@@ -85,9 +82,15 @@ pub fn nanoseconds() -> u64 {
 #[must_use]
 #[inline]
 pub fn monotonic() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Returns the nanoseconds of a clock that every system has.
+#[inline]
+fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for the answer; every system has this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // SAFETY: room for the answer.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
