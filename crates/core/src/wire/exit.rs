@@ -8,3 +8,6 @@ pub const NOT_FORKABLE: u8 = 4;
 
 /// The process could not go on, which the error log describes.
 pub const FAILED: u8 = 255;
+
+/// The line of the log about a copy of a process that a script has forked, where it is ended.
+pub const COPY_RETURNED: &str = "a copy of a process, which a script has forked, has returned from the script, and is ended. Have it end by os._exit()";

@@ -87,9 +87,7 @@ pub(crate) fn end_if_copy() {
 #[cold]
 fn warn_of_copy() {
     let prefix = os::log_line::prefix(Level::Warning.name(), SystemTime::now());
-    let line = format!(
-        "{prefix}a copy of a process, which a script has forked, has returned from the script, and is ended. Have it end by os._exit()\n"
-    );
+    let line = format!("{prefix}{}\n", exit::COPY_RETURNED);
     // There is nowhere to complain.
     let _ = nix::unistd::write(std::io::stderr(), line.as_bytes());
 }

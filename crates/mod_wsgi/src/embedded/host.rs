@@ -109,8 +109,7 @@ impl Host {
 /// requests, and hold the server's sockets when the server has ended.
 fn returned<R>(result: R) -> R {
     if os::fork::is_copy() {
-        let text = "a copy of a process, which a script has forked, has returned from the script, and is ended. Have it end by os._exit()";
-        log::child(Level::Warn, text);
+        log::child(Level::Warn, exit::COPY_RETURNED);
         os::exit::now(exit::FAILED.into());
     }
     result
